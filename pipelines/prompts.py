@@ -1,0 +1,60 @@
+"""Prompts as people write them: weights in brackets, any length. It knows nothing of tokens or networks.
+
+`(word)` is 1.1 times as strong, `((word))` 1.21, `(word:1.3)` 1.3, `[word]` 1/1.1; a backslash makes a bracket plain.
+The grammar is the one that AUTOMATIC1111's web UI made common.
+"""
+
+import re
+from dataclasses import dataclass
+
+STRONGER = 1.1
+STRONGEST = 4.0
+TOKEN = re.compile(r"\\[\\()\[\]]|[()\[\]]|:\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[^\\()\[\]:]+|:|\\")
+SENTENCE = re.compile(r"(?<=[.;!?\n])\s+|\n+|(?<=,)\s+")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a prompt and how strongly it counts, 1 being plain."""
+
+    text: str
+    weight: float = 1.0
+
+
+def spans(prompt: str) -> list[Span]:
+    """The pieces of a prompt with their weights; neighbours of equal weight are joined, brackets are gone."""
+    pieces: list[Span] = []
+    opened: list[tuple[str, int]] = []  # the bracket and how many pieces stood before it
+    for match in TOKEN.finditer(prompt):
+        word = match.group()
+        if word in "([" and word:
+            opened.append((word, len(pieces)))
+        elif match["weight"] is not None and opened and opened[-1][0] == "(":
+            _scale(pieces, opened.pop()[1], float(match["weight"]))
+        elif word in ")]" and opened and opened[-1][0] == {")": "(", "]": "["}[word]:
+            bracket, start = opened.pop()
+            _scale(pieces, start, STRONGER if bracket == "(" else 1 / STRONGER)
+        else:
+            pieces.append(Span(word[1] if len(word) == 2 and word[0] == "\\" else word))
+    for bracket, start in reversed(opened):  # never closed: a plain bracket
+        pieces.insert(start, Span(bracket))
+    return _joined(pieces)
+
+
+def _scale(pieces: list[Span], start: int, weight: float) -> None:
+    pieces[start:] = [Span(each.text, max(-STRONGEST, min(STRONGEST, each.weight * weight))) for each in pieces[start:]]
+
+
+def _joined(pieces: list[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for piece in pieces:
+        if joined and joined[-1].weight == piece.weight:
+            joined[-1] = Span(joined[-1].text + piece.text, piece.weight)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def sentences(text: str) -> list[str]:
+    """Where a long prompt may be cut: after a sentence or a comma, the text being otherwise unchanged."""
+    return [piece for piece in SENTENCE.split(text) if piece and piece.strip()]
