@@ -92,7 +92,7 @@ class Classroom:
 
     def examination(self) -> Lesson:
         """The held-out examples at evenly spread steps, always the same."""
-        generator = torch.Generator(self.device).manual_seed(-1)
+        generator = torch.Generator(self.device).manual_seed(2**31)
         rows = torch.arange(len(self.held_out.tokens), device=self.device)
         t = torch.linspace(0.1, 1, len(rows), device=self.device) * (len(self.path.alphas) - 1)
         return self._lesson(self.held_out, rows, t.long(), torch.zeros_like(rows), generator)

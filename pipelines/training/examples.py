@@ -39,7 +39,7 @@ class Examples:
     def save(self, path: Path) -> None:
         """Write them as one safetensors file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"latents": self.latents, "tokens": self.tokens}, path)
+        save_file({"latents": self.latents.contiguous(), "tokens": self.tokens.contiguous()}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Examples":
