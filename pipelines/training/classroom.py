@@ -34,7 +34,7 @@ class Settings:
     minutes: float = 10.0
     steps: int = 1_000_000
     batch: int = 64
-    rank: int = 32
+    rank: int = 24
     rate: float = 1e-3
     scale: tuple[float, float] = (5.0, 5.0)  # the guidance that is learned, drawn evenly between the two
     skip: int = 20  # of a schedule of 1000: the teacher walks as with 50 steps
