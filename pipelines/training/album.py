@@ -1,0 +1,97 @@
+"""Drawn scenes as latents, rendered once by all cores and kept in one file per shape; sentences are made afresh."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pipelines.training.autoencoder import to_pixels
+from pipelines.training.linear_code import CHANNELS, PATCH, LinearCode
+from pipelines.training.scenes import Split, caption, draw, sample_scene, stream
+
+Shape = tuple[int, int]  # width, height
+SHAPES: dict[Shape, float] = {(256, 256): 0.8, (320, 192): 0.1, (192, 320): 0.1}
+CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Page:
+    """The scenes of one shape: number k of it is drawn from the stream of its split at `first + k`."""
+
+    shape: Shape
+    split: Split
+    first: int
+    latents: np.ndarray  # (N, 8, H/8, W/8) fp16, on disk
+
+    def take(self, numbers: list[int], rng: Random) -> tuple[Tensor, list[str]]:
+        """Latents (B, 8, H/8, W/8) fp32 and a sentence for each."""
+        width, height = self.shape
+        scenes = [sample_scene(stream(self.split, self.first + k), self.split, None, width, height) for k in numbers]
+        return torch.from_numpy(self.latents[numbers]).float(), [caption(scene, rng) for scene in scenes]
+
+
+@dataclass(frozen=True)
+class Album:
+    """Pages of several shapes."""
+
+    pages: tuple[Page, ...]
+
+    def batch(self, seed: int, step: int, size: int) -> tuple[Tensor, list[str]]:
+        """The examples of a step, all of one shape; shapes come as often as SHAPES says."""
+        rng = Random(f"{seed} album {step}")
+        page = rng.choices(self.pages, [SHAPES[page.shape] for page in self.pages])[0]
+        return page.take([rng.randrange(len(page.latents)) for _ in range(size)], rng)
+
+
+def make_album(folder: Path, split: Split, count: int, code: LinearCode, workers: int | None = None) -> Album:
+    """The album of `count` scenes in the folder; what is already drawn is not drawn again."""
+    pages, first = [], 0
+    for shape, share in SHAPES.items():
+        number = max(CHUNK, round(count * share / CHUNK) * CHUNK)
+        path = folder / f"{split}-{shape[0]}x{shape[1]}-{number}.npy"
+        if not path.exists():
+            _draw_page(path, shape, split, first, number, code, workers)
+        pages.append(Page(shape, split, first, np.load(path, mmap_mode="r")))
+        first += 10_000_000
+    return Album(tuple(pages))
+
+
+def _draw_page(
+    path: Path, shape: Shape, split: Split, first: int, number: int, code: LinearCode, workers: int | None
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    size = (number, CHANNELS, shape[1] // PATCH, shape[0] // PATCH)
+    page = np.lib.format.open_memmap(unfinished, "w+", np.float16, size)
+    jobs = [(shape, split, first + start, code) for start in range(0, number, CHUNK)]
+    with tqdm(total=number, desc=f"draw {path.stem}", unit="scene") as bar:
+        for start, latents in enumerate(_drawn(jobs, workers or os.cpu_count() or 1)):
+            page[start * CHUNK : (start + 1) * CHUNK] = latents
+            bar.update(CHUNK)
+    page.flush()
+    unfinished.replace(path)
+
+
+def _drawn(jobs: list[tuple[Shape, Split, int, LinearCode]], workers: int) -> Iterator[np.ndarray]:
+    if workers == 1:
+        yield from map(_draw_chunk, jobs)
+        return
+    with get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+        yield from pool.imap(_draw_chunk, jobs)
+
+
+def _draw_chunk(job: tuple[Shape, Split, int, LinearCode]) -> np.ndarray:
+    (width, height), split, first, code = job
+    torch.set_num_threads(1)
+    chunk = []
+    for start in range(first, first + CHUNK, 50):
+        scenes = [sample_scene(stream(split, k), split, None, width, height) for k in range(start, start + 50)]
+        chunk.append(code.encode(to_pixels([draw(scene, width, height) for scene in scenes])).half().numpy())
+    return np.concatenate(chunk)

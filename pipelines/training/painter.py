@@ -1,0 +1,135 @@
+"""The painter: a UNet on latents and the text encoder it learns with. Knows the objective, not its examples.
+
+v-prediction (Salimans and Ho 2022, arXiv:2202.00512) with min-SNR weights (Hang et al. 2023, arXiv:2303.09556).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from pipelines.training.linear_code import CHANNELS
+
+DROPPED = 0.1  # share of examples learned without their sentence, for guidance
+GAMMA = 5.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a painter is."""
+
+    widths: tuple[int, ...] = (48, 96, 192)
+    heads: tuple[int, ...] = (2, 3, 6)
+    text_width: int = 192
+    text_layers: int = 2
+
+
+POCKET = Size()
+SMALL = Size((32, 64, 96), (2, 4, 6))
+SIZES = {"pocket": POCKET, "small": SMALL, "toy": Size((16, 32), (1, 2), 32, 1)}
+
+
+class Painter(nn.Module):
+    """UNet and text encoder as one network to train."""
+
+    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> None:
+        super().__init__()
+        self.unet, self.text = unet, text
+
+    def forward(self, x: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """The v (B, 8, h, w) in noised latents x for token numbers (B, LENGTH)."""
+        states = self.text(tokens).last_hidden_state
+        return torch.as_tensor(self.unet(x, timesteps, states).sample).float()
+
+
+def make_unet(size: Size = POCKET) -> UNet2DConditionModel:
+    """An untrained UNet: convolutions at the finest level, attention to itself and to the words below it."""
+    levels = len(size.widths) - 1
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        block_out_channels=size.widths,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * levels),
+        up_block_types=(*["CrossAttnUpBlock2D"] * levels, "UpBlock2D"),
+        attention_head_dim=size.heads,  # diffusers reads this as the number of heads
+        cross_attention_dim=size.text_width,
+        norm_num_groups=16,
+    )
+
+
+def make_text(tokenizer: CLIPTokenizer, size: Size = POCKET) -> CLIPTextModel:
+    """An untrained text encoder for the tokenizer."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=size.text_width,
+            intermediate_size=4 * size.text_width,
+            num_hidden_layers=size.text_layers,
+            num_attention_heads=size.text_width // 32,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            projection_dim=size.text_width,
+        )
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    """The noise schedule. It ends at sigma 65, not 15: a plain background is as large as the picture, and at 15 its
+    colour would still show through the noise that sampling starts from."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.02,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def tokenize(tokenizer: Any, sentences: list[str]) -> Tensor:
+    """Token numbers (B, LENGTH), padded and cut as diffusers' pipeline does it."""
+    return torch.as_tensor(tokenizer(sentences, padding="max_length", truncation=True, return_tensors="pt").input_ids)
+
+
+@dataclass(frozen=True)
+class Noising:
+    """Latents carried to random times of the schedule, with what is to be found in them."""
+
+    x: Tensor
+    timesteps: Tensor
+    v: Tensor
+    weight: Tensor  # (B, 1, 1, 1)
+
+
+def noised(latents: Tensor, alphas: Tensor, generator: torch.Generator) -> Noising:
+    """Noise each of the latents to a time of its own, the times spread evenly over the batch."""
+    count = len(latents)
+    spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    timesteps = (spread * len(alphas)).long().clamp(max=len(alphas) - 1)
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    alpha = alphas[timesteps].view(-1, 1, 1, 1).to(latents)  # cumulative product, Ho et al. 2020
+    x = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    v = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+    snr = alpha / (1 - alpha)
+    return Noising(x, timesteps.to(latents.device), v, snr.clamp(max=GAMMA) / (snr + 1))
+
+
+def drop_sentences(sentences: list[str], generator: torch.Generator) -> list[str]:
+    """The sentences with about one in ten left empty."""
+    kept = torch.rand(len(sentences), generator=generator) >= DROPPED
+    return [sentence if keep else "" for sentence, keep in zip(sentences, kept.tolist(), strict=True)]
+
+
+def painter_loss(painter: Any, latents: Tensor, tokens: Tensor, alphas: Tensor, generator: torch.Generator) -> Tensor:
+    """The weighted squared error of v on one batch."""
+    given = noised(latents, alphas, generator)
+    found = painter(given.x, given.timesteps, tokens)
+    return torch.mean(given.weight * (found - given.v).square())

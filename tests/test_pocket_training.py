@@ -1,0 +1,99 @@
+"""The training of the built-in model, at toy size: it learns, it goes on after a stop, and diffusers loads the result."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
+
+from pipelines.training import pocket
+from pipelines.training.captions import words
+from pipelines.training.learner import Budget
+from pipelines.training.linear_code import fit
+from pipelines.training.words import make_tokenizer
+
+
+def train(run: Path, steps: int, *stages: str) -> None:
+    """The command at toy size."""
+    line = f"--run {run} --out {run}/model --small-out {run}/small --size toy --precision fp32 --threads 1 --workers 1"
+    line += f" --device cpu --scenes 250 --autoencoder-batch 4 --autoencoder-rate 4e-3 --painter-batch 8 --painter-rate 4e-3 --sheet 1 --steps {steps}"
+    pocket.main([*line.split(), "--painter-minutes", "inf", "--autoencoder-minutes", "inf", "--stages", *stages])
+
+
+def log(run: Path, name: str) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pocket.HELD_OUT = 250
+    folder = tmp_path_factory.mktemp("pocket")
+    train(folder, 50, "scenes", "painter")
+    train(folder, 16, "autoencoder", "export")
+    return folder
+
+
+def test_the_loss_on_held_out_scenes_falls(run, tmp_path):
+    (tmp_path / "code.safetensors").write_bytes((run / "code.safetensors").read_bytes())
+    (tmp_path / "scenes").symlink_to(run / "scenes")
+    train(tmp_path, 1, "painter", "autoencoder")
+    assert log(run, "painter")[-1]["held_out"] < 0.85 * log(tmp_path, "painter")[-1]["held_out"]
+    assert log(run, "autoencoder")[-1]["psnr"] > log(tmp_path, "autoencoder")[-1]["psnr"] + 1
+
+
+def test_going_on_after_a_stop_gives_what_an_uninterrupted_run_gives(run, tmp_path, monkeypatch):
+    (tmp_path / "code.safetensors").write_bytes((run / "code.safetensors").read_bytes())
+    (tmp_path / "scenes").symlink_to(run / "scenes")
+    loss, seen = pocket.painter.painter_loss, []
+
+    def stopped(*given):
+        seen.append(1)
+        if len(seen) == 25:
+            raise KeyboardInterrupt
+        return loss(*given)
+
+    monkeypatch.setattr(pocket.painter, "painter_loss", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 50, "painter")
+    monkeypatch.setattr(pocket.painter, "painter_loss", loss)
+    train(tmp_path, 50, "painter")
+    whole, resumed = load_file(run / "painter.safetensors"), load_file(tmp_path / "painter.safetensors")
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_diffusers_loads_and_runs_what_was_exported(run):
+    pipe = StableDiffusionPipeline.from_pretrained(run / "model")
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe("a cat", num_inference_steps=2, height=64, width=96).images[0].size == (96, 64)
+    latents = pipe.vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist
+    assert float(latents.std.detach().max()) < 0.01
+    assert not list((run / "model").rglob("*.bin"))
+
+
+def test_every_word_of_the_grammar_is_one_token_and_others_fall_into_pieces():
+    tokenizer = make_tokenizer(words())
+    assert all(len(tokenizer(word).input_ids) == 3 for word in words())
+    assert len(tokenizer("zebrafish").input_ids) > 3
+    assert tokenizer.decode(tokenizer("Zebrafish on the beach").input_ids, skip_special_tokens=True).startswith("zebra")
+
+
+def test_the_linear_code_is_a_projection_with_latents_of_unit_size():
+    pixels = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    pixels = torch.nn.functional.avg_pool2d(pixels, 5, 1, 2)
+    code = fit([pixels])
+    latents = code.encode(pixels)
+    assert abs(float(latents.square().mean()) - 1) < 0.05
+    torch.testing.assert_close(code.encode(code.decode(latents)), latents, atol=1e-4, rtol=1e-4)
+
+
+def test_the_rate_warms_up_holds_and_ends_at_nothing():
+    budget = Budget(steps=1000, rate=1.0)
+    rates = [budget.rate_at(step, 0) for step in range(1000)]
+    assert rates[0] == 0.01 and rates[99] == rates[599] == 1 and rates[-1] < 0.01
+    assert all(a >= b for a, b in pairwise(rates[599:]))
+    assert Budget(minutes=2).fraction(0, 60) == 0.5
