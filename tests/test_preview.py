@@ -1,0 +1,34 @@
+"""The preview decoder: trained on a toy autoencoder's latents, written, read again; and its closed form."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from pipelines.training import preview
+from tests.tiny.checkpoints import stable_diffusion
+
+
+def test_the_linear_decoder_is_exact_where_latents_are_linear() -> None:
+    torch.manual_seed(0)
+    pixels = torch.randn(4, 3, 16, 16)
+    mix = torch.randn(12, 12)
+    latents = torch.einsum("bchw,cd->bdhw", functional.pixel_unshuffle(pixels, 2), mix) + 0.5
+    assert torch.allclose(preview.fit_linear(latents, pixels)(latents), pixels, atol=1e-3)
+
+
+def test_a_trained_decoder_beats_an_untrained_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stable_diffusion(tmp_path / "toy")
+    (tmp_path / "pictures").mkdir()
+    for k in range(20):
+        shade = 7 * k % 20 * 12
+        Image.new("RGB", (64, 64), (shade, 255 - shade, 90)).save(tmp_path / "pictures" / f"{k:02}.png")
+    preview.main(["--model", str(tmp_path / "toy"), "--source", str(tmp_path / "pictures"), "--minutes", "0.1"])
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["psnr"] > 12
+    assert said["parameters"] <= 150_000
+    decoder = preview.load_decoder(tmp_path / "toy" / preview.FILE)
+    assert decoder(torch.zeros(1, 4, 8, 8)).shape == (1, 3, 8, 8)
