@@ -28,7 +28,8 @@ class LinearCode:
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (B, 8, H/8, W/8) of root mean square about one, for pixels (B, 3, H, W) in [-1, 1]."""
         kernel = self.write.view(CHANNELS, 3, PATCH, PATCH)
-        return functional.conv2d(pixels, kernel, -self.write @ self.mean, stride=PATCH)
+        with torch.autocast(pixels.device.type, enabled=False):  # what is learned from must not be rounded
+            return functional.conv2d(pixels, kernel, -self.write @ self.mean, stride=PATCH)
 
     def decode(self, latents: Tensor) -> Tensor:
         """The pixels (B, 3, H, W) that the latents determine; blocky, in about [-1, 1]."""
