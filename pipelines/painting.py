@@ -150,6 +150,7 @@ def paint(
     from pipelines.previews import looking
 
     with ExitStack() as stack:
+        look = stack.enter_context(looking(spec, memory))  # before the network: it may need the autoencoder once
         net = stack.enter_context(memory.use(spec.net))
         predict, run = spec.predictor(net), Run(net, sigmas, memory)
         for choice in request.accelerators:
@@ -160,7 +161,6 @@ def paint(
             denoised: Tensor = guide(predict, x, sigma, cond, uncond)
             return constrain(denoised) if constrain else denoised
 
-        look = stack.enter_context(looking(spec, memory))
         walk = request.sampler.build(samplers)(denoise, x, sigmas, path)
         latents = yield from narrated(walk, look, len(sigmas) - 1, picture, pictures)
     if not latents.isfinite().all():

@@ -77,7 +77,7 @@ def opened(file: str | Path | IO[bytes]) -> Image.Image:
 
 def recipe(file: str | Path | IO[bytes]) -> dict[str, Any]:
     """The request that a picture of ours carries, as plain values. Raises BadPicture."""
-    text = getattr(opened(file), "text", {}).get(RECIPE)
+    text = opened(file).info.get(RECIPE)
     if not isinstance(text, str):
         raise BadPicture("This picture carries no recipe of Palimpsest.")
     try:

@@ -42,6 +42,12 @@ class Job:
         last = self._said[-1][1] if self._said else None
         return last if isinstance(last, Ending) else None
 
+    @property
+    def said(self) -> int:
+        """The number of the last event; it grows with everything that is said."""
+        with self._changed:
+            return self._said[-1][0] if self._said else 0
+
     def stop(self) -> None:
         """Ask the job to end; the runner sees to it before the next step."""
         self.stopping.set()
@@ -235,6 +241,7 @@ class Runner:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
+    import torch
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, MemoryError) or bool(should_reduce_batch_size(error))
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(should_reduce_batch_size(error))

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from pipelines.memory import Memory
 
-    Predict = Callable[[Tensor, Tensor, Sequence["Cond"]], list[Tensor]]  # (x, sigma, conditions) -> an x0 for each
-    Denoise = Callable[[Tensor, Tensor], Tensor]  # (x, sigma) -> one x0
-    Constrain = Callable[[Tensor], Tensor]  # x0 -> x0
-    Sampling = Generator["Step", None, Tensor]
+Predict = Callable[["Tensor", "Tensor", Sequence["Cond"]], list["Tensor"]]  # (x, sigma, conditions) -> an x0 for each
+Denoise = Callable[["Tensor", "Tensor"], "Tensor"]  # (x, sigma) -> one x0
+Constrain = Callable[["Tensor"], "Tensor"]  # x0 -> x0
+Sampling = Generator["Step", None, "Tensor"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,13 @@ class Sampler(Method):
     """(denoise, x, sigmas, path) -> a generator of steps that returns the last x.
 
     x is (B, C, H, W); sigmas (n + 1,) falls and ends in 0. `order` is the order of convergence on the ODE, 0 where
-    the walk is stochastic by default; `calls` is how often a step asks the network.
+    the walk is stochastic by default; `calls` is how often a step asks the network; `jumps` where it wants a network
+    that answers with the end of the ODE, as distilled ones do, in place of the mean of all x0.
     """
 
     order: ClassVar[int]
     calls: ClassVar[int] = 1
+    jumps: ClassVar[bool] = False
 
     def __call__(self, denoise: Denoise, x: Tensor, sigmas: Tensor, path: Path) -> Sampling:
         raise TypeError(f"{type(self).__name__} does not say how it samples")

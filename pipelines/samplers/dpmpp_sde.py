@@ -33,23 +33,29 @@ class DpmppSde(Sampler):
             if sigma_next == 0:
                 return denoised
             middle = between(sigma, sigma_next, self.midpoint, path)
-            at_middle = denoise(self._carried(x, denoised, sigma, middle, path), middle)
+            early = self._noise(x, sigma, middle, path)
+            at_middle = denoise(self._carried(x, denoised, sigma, middle, path) + early, middle)
             leaning = denoised.lerp(at_middle, 1 / (2 * self.midpoint))
-            x = self._carried(x, leaning, sigma, sigma_next, path)
+            # the noise of the whole step: what the middle has seen, carried on, and what came after it
+            late = self._carried(early, denoised * 0, middle, sigma_next, path)
+            x = self._carried(x, leaning, sigma, sigma_next, path) + late + self._noise(x, middle, sigma_next, path)
         return x
 
     def _carried(self, x: Tensor, denoised: Tensor, sigma: Tensor, sigma_next: Tensor, path: Path) -> Tensor:
-        """The exact solution of the SDE over one step if x0 were constant, with its share of noise.
+        """The mean of the SDE's exact solution over one step if x0 were constant; eta 0 is the ODE, 1 the reverse SDE.
 
-        x' = sigma'/sigma e^{-eta^2 h} x + alpha' (1 - e^{-(1 + eta^2) h}) x0 + sigma' sqrt(1 - e^{-2 eta^2 h}) z;
-        eta 0 is the ODE, eta 1 the reverse SDE.
+        x' = sigma'/sigma e^{-eta^2 h} x + alpha' (1 - e^{-(1 + eta^2) h}) x0, with h the step in log-SNR.
         """
         h = path.log_snr(sigma_next) - path.log_snr(sigma)
         lost = self.eta**2 * h
-        x = sigma_next / sigma * (-lost).exp() * x - path.alpha(sigma_next) * (-(h + lost)).expm1() * denoised
-        if self.eta > 0:
-            x = x + sigma_next * (-(-2 * lost).expm1()).sqrt() * path.noise(x)
-        return x
+        return sigma_next / sigma * (-lost).exp() * x - path.alpha(sigma_next) * (-(h + lost)).expm1() * denoised
+
+    def _noise(self, x: Tensor, sigma: Tensor, sigma_next: Tensor, path: Path) -> Tensor:
+        """The noise of that solution: sigma' sqrt(1 - e^{-2 eta^2 h}) z."""
+        if self.eta == 0:
+            return x * 0
+        h = path.log_snr(sigma_next) - path.log_snr(sigma)
+        return sigma_next * (-(-2 * self.eta**2 * h).expm1()).sqrt() * path.noise(x)
 
 
 def between(sigma: Tensor, sigma_next: Tensor, share: float, path: Path) -> Tensor:

@@ -18,6 +18,7 @@ class Lcm(Sampler):
     """For distilled models: jump to the end, noise again, jump. Luo et al. 2023, Algorithm 3 (arXiv:2310.04378)."""
 
     order = 0
+    jumps = True
 
     def __call__(self, denoise: Denoise, x: Tensor, sigmas: Tensor, path: Path) -> Sampling:
         for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):

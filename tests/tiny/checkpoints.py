@@ -8,7 +8,24 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-WORDS = ["a", "an", "the", "photo", "of", "cat", "dog", "house", "red", "blue", "green", "in", "on", "and", "sky", "sea"]
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "photo",
+    "of",
+    "cat",
+    "dog",
+    "house",
+    "red",
+    "blue",
+    "green",
+    "in",
+    "on",
+    "and",
+    "sky",
+    "sea",
+]
 
 
 def tokenizer(length: int = 77) -> CLIPTokenizer:
@@ -44,7 +61,7 @@ def autoencoder(channels: int = 4) -> AutoencoderKL:
 
 def unet(channels: int = 4, text_width: int = 32) -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        block_out_channels=(32, 64), layers_per_block=1, sample_size=16, in_channels=channels, out_channels=channels,
+        block_out_channels=(32, 64), layers_per_block=1, sample_size=32, in_channels=channels, out_channels=channels,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=text_width, attention_head_dim=8, norm_num_groups=8,
     )  # fmt: skip
