@@ -1,0 +1,60 @@
+"""Qualities and shapes: short names for several fields of a request at once. It knows no controls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.models import ModelSpec
+from pipelines.request import Request, validated
+
+CUSTOM = "Custom"
+USUAL = "Balanced"
+GRID = 32  # pixels: eight latent pixels' worth of halvings fit, with a factor of 8 between picture and latents
+SMALLEST = 128  # pixels of a square, however small the pictures that a model was trained on
+
+
+def shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    """Width and height by name, all near the area of the pictures that the model was trained on."""
+    side = max(spec.side, SMALLEST)
+    short, long = (round(side * share / GRID) * GRID for share in (3 / 4, 5 / 4))
+    return {"Square": (side, side), "Portrait": (short, long), "Landscape": (long, short)}
+
+
+def qualities(spec: ModelSpec) -> dict[str, dict[str, Any]]:
+    """What each quality of a model sets."""
+    return {preset.name: preset.values for preset in spec.presets}
+
+
+def shape_of(request: Request, spec: ModelSpec) -> str:
+    """The name of a request's shape."""
+    size = getattr(request, "width", None), getattr(request, "height", None)
+    return next((name for name, each in shapes(spec).items() if each == size), CUSTOM)
+
+
+def quality_of(request: Request, spec: ModelSpec) -> str:
+    """The quality whose every field the request holds."""
+    whole = changed(request, {})  # every knob spelled out
+    return next((name for name, values in qualities(spec).items() if changed(whole, values) == whole), CUSTOM)
+
+
+def shaped(request: Request, spec: ModelSpec, name: str) -> Request:
+    """The same request at a shape of the model; unchanged where the name is none of its shapes."""
+    size = shapes(spec).get(name)
+    return changed(request, {"width": size[0], "height": size[1]}) if size else request
+
+
+def at_quality(request: Request, spec: ModelSpec, name: str) -> Request:
+    """The same request at a quality of the model; unchanged where the name is none of its qualities."""
+    return changed(request, qualities(spec).get(name, {}))
+
+
+def fitted(request: Request, spec: ModelSpec, quality: str = USUAL, shape: str = "Square") -> Request:
+    """A request as the model likes it: its own defaults, then a quality, then a shape."""
+    own = changed(request, {"model": spec.name, **spec.defaults})
+    return shaped(at_quality(own, spec, quality if quality in qualities(spec) else USUAL), spec, shape)
+
+
+def changed(request: Request, values: dict[str, Any]) -> Request:
+    """The same request with other values, validated. Raises BadRequest."""
+    known = {name: value for name, value in values.items() if name in type(request).model_fields}
+    return validated(type(request), {**request.model_dump(), **known})  # type: ignore[no-any-return]

@@ -1,0 +1,79 @@
+"""The look: ink on vellum. Colours, type and shape; the rest is in assets/page/page.css."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+from gradio.themes.utils.colors import Color
+from gradio.themes.utils.fonts import LocalFont
+
+PAGE = Path(__file__).parents[1] / "assets" / "page"
+INK = Color(
+    name="ink", c50="#eef0f8", c100="#dde1f0", c200="#bcc5e2", c300="#95a2cf", c400="#6d7db8",
+    c500="#4c5d9c", c600="#3b4a82", c700="#2d3a69", c800="#232d53", c900="#1a2140", c950="#11162c",
+)  # fmt: skip
+VELLUM = Color(
+    name="vellum", c50="#faf7f0", c100="#f3eee2", c200="#e5dccb", c300="#d2c6b0", c400="#a99b82",
+    c500="#7d715d", c600="#625848", c700="#453e33", c800="#2a2620", c900="#1c1915", c950="#13110e",
+)  # fmt: skip
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's plainest theme in our colours. Of the bundled font only 400 and 700 hold Latin letters."""
+    plain = gr.themes.Base(
+        primary_hue=INK,
+        neutral_hue=VELLUM,
+        spacing_size=gr.themes.sizes.spacing_md,
+        radius_size=gr.themes.sizes.radius_md,
+        font=[LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
+    )
+    return plain.set(
+        body_background_fill="*neutral_100",
+        body_background_fill_dark="*neutral_950",
+        body_text_color="*neutral_900",
+        body_text_color_dark="#ece4d4",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="#b3a78f",
+        block_background_fill="#fffdf8",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="0px",
+        block_shadow="none",
+        block_label_text_weight="700",
+        block_title_text_weight="700",
+        block_title_text_color="*neutral_900",
+        block_title_text_color_dark="#ece4d4",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="#b3a78f",
+        border_color_primary="*neutral_300",
+        border_color_primary_dark="*neutral_700",
+        input_background_fill="#fffdf8",
+        input_background_fill_dark="*neutral_950",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_700",
+        input_border_width="1px",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="#9a8e77",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="#ffffff",
+        button_secondary_background_fill="*neutral_200",
+        button_secondary_background_fill_hover="*neutral_300",
+        button_secondary_background_fill_dark="*neutral_800",
+        button_secondary_background_fill_hover_dark="*neutral_700",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
+    )
+
+
+def read(name: str) -> str:
+    """A text file of the page's own: markup, style or script."""
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def head() -> str:
+    """What goes into the page's head: the colours of its first moment, and the script for keys and dropped files."""
+    return f'<meta name="color-scheme" content="light dark"><script>{read("page.js")}</script>'

@@ -1,0 +1,72 @@
+"""A studio that serves, on a toy checkpoint: the real page, runner, memory and networks, at toy width."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.library import Library
+from pipelines.models import models, scan
+from pipelines.runner import Runner
+from pipelines.tasks.text_to_image import TextToImage
+from studio.settings import Settings
+
+TOY = "toy"
+QUICK = {"model": TOY, "width": 64, "height": 64, "steps": 3}
+LONG = {"model": TOY, "width": 256, "height": 256, "steps": 150}
+
+
+@dataclass(frozen=True)
+class Live:
+    """Where a studio answers, and what is behind it."""
+
+    url: str
+    runner: Runner
+    library: Library
+
+    def long_job(self, owner: str = "") -> Any:
+        """A job that runs until it is stopped, as far as a test can tell."""
+        return self.runner.submit(TextToImage(**LONG), owner)
+
+    def rest(self) -> None:
+        """Stop whatever runs, and wait until the lane is free."""
+        for job in self.runner.jobs():
+            self.runner.stop(job)
+        for job in self.runner.jobs():
+            for _ in job.events(timeout=60):
+                pass
+
+
+@contextmanager
+def live(folder: Path, **settings: Any) -> Iterator[Live]:
+    """Serve a studio whose data lie in `folder`, with a checkpoint called toy. `settings` are those of the studio."""
+    from studio.layout import build, launch
+    from tests.tiny.checkpoints import stable_diffusion
+
+    chosen = Settings(folder=folder, port=0, device="cpu", **settings)
+    chosen.prepare()
+    stable_diffusion(chosen.checkpoints / TOY)
+    known = TOY in models
+    scan(chosen.checkpoints)
+    answers = threading.Event()
+
+    def make_memory() -> Any:
+        answers.wait()
+        return chosen.memory()
+
+    library = Library(chosen.folder)
+    runner = Runner(make_memory, library)
+    blocks = build(runner, library, TOY, chosen.shared)
+    _, url, _ = launch(blocks, chosen, quiet=True)
+    answers.set()
+    try:
+        yield Live(url, runner, library)
+    finally:
+        runner.close()
+        blocks.close(verbose=False)
+        if not known:  # else it belongs to another studio, which still serves
+            models.remove(TOY)

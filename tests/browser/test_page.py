@@ -1,0 +1,263 @@
+"""The page in a real browser: write, start, watch, stop, come back, restore."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.live import Live
+
+VIEWER = ".viewer"
+
+
+def write(page: Page, prompt: str) -> None:
+    page.fill("#knob-prompt textarea", prompt)
+
+
+def state(page: Page, *wanted: str) -> None:
+    page.wait_for_selector(",".join(f"{VIEWER}[data-state={each}]" for each in wanted))
+
+
+def quick(page: Page) -> None:
+    """The least work that still is a picture."""
+    page.get_by_label("Draft").check(force=True)
+    expect(page.get_by_label("Draft")).to_be_checked()
+
+
+def generate(page: Page) -> None:
+    page.get_by_role("button", name="Generate").click()
+
+
+def note(page: Page) -> Any:
+    return page.locator(".note")
+
+
+def drop(page: Page, content: bytes, name: str = "picture.png") -> None:
+    """Drop a file on the middle of the page."""
+    page.evaluate(
+        """([content, name]) => {
+            const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+            const carried = new DataTransfer();
+            carried.items.add(new File([bytes], name, { type: 'image/png' }));
+            for (const kind of ['dragenter', 'dragover', 'drop'])
+                document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+        }""",
+        [base64.b64encode(content).decode(), name],
+    )
+
+
+def shown_file(page: Page) -> bytes:
+    """The picture on the stage, as the download link fetches it."""
+    href = page.locator(".save").get_attribute("href")
+    return page.request.get(f"{page.url.split('?')[0]}{href}").body()
+
+
+def paint(page: Page, prompt: str) -> None:
+    """Write, start, and wait for the picture."""
+    write(page, prompt)
+    quick(page)
+    page.locator("#knob-prompt textarea").press("Control+Enter")
+    expect(page.locator(".shot:not(.live)").first).to_have_attribute("aria-label", re.compile(prompt), timeout=30_000)
+    state(page, "done")
+
+
+def test_a_sentence_becomes_a_picture(page: Page, studio: Live) -> None:
+    write(page, "a red cat on the sea")
+    page.evaluate(
+        "window.seen = []; new MutationObserver(() => seen.push(document.querySelector('.shown').getAttribute('src') || ''))"
+        ".observe(document.querySelector('.shown'), { attributes: true })"
+    )
+    expect(page.locator(".expectation")).not_to_be_empty()
+    page.locator("#knob-prompt textarea").press("Control+Enter")
+    state(page, "working")
+    expect(page.get_by_role("button", name="Stop")).to_be_enabled()
+    state(page, "done")
+    expect(page.locator(".words")).to_have_text("a red cat on the sea")
+    expect(page.locator(".shot")).to_have_count(1)
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    assert any(each.startswith("data:image/jpeg") for each in page.evaluate("seen")), "no preview was shown"
+    page.wait_for_function("document.querySelector('.shown').naturalWidth === 128")
+    made = Image.open(io.BytesIO(shown_file(page)))
+    recipe = json.loads(made.text["palimpsest"])  # type: ignore[attr-defined]
+    assert (made.size, recipe["prompt"]) == ((128, 128), "a red cat on the sea")
+    assert f"seed {recipe['seed']}" in page.locator(".facts").inner_text()
+
+
+def test_stop_ends_a_running_job_and_the_next_one_runs(page: Page, studio: Live) -> None:
+    job = studio.long_job()
+    state(page, "working")
+    page.keyboard.press("Escape")
+    state(page, "stopped")
+    assert job.ending is not None
+    paint(page, "a dog")
+
+
+def test_stop_takes_a_waiting_job_out_of_the_line_and_leaves_the_others(page: Page, studio: Live) -> None:
+    other = studio.long_job("somebody else")
+    write(page, "a house")
+    generate(page)
+    state(page, "waiting")
+    expect(page.locator(".status")).to_contain_text("Next in line")
+    page.get_by_role("button", name="Stop").click()
+    state(page, "stopped")
+    assert other.ending is None
+
+
+def test_a_page_that_comes_back_finds_its_job_and_its_settings(page: Page, studio: Live, visit: Any) -> None:
+    write(page, "a blue house in the sky")
+    page.get_by_label("Portrait").check(force=True)
+    expect(page.get_by_label("Portrait")).to_be_checked()
+    page.wait_for_timeout(400)
+    job = studio.long_job()
+    state(page, "working")
+    page.reload()
+    state(page, "working")
+    expect(page.locator("#knob-prompt textarea")).to_have_value("a blue house in the sky")
+    expect(page.get_by_label("Portrait")).to_be_checked()
+    phone = visit(studio.url, 390, 844)
+    state(phone, "working")
+    expect(phone.locator("#knob-prompt textarea")).to_have_value("a blue house in the sky")
+    page.wait_for_function("document.querySelector('.shown').src.startsWith('data:image/jpeg')")
+    phone.get_by_role("button", name="Stop").click()
+    state(page, "stopped")
+    assert job.ending is not None
+
+
+def test_a_job_outlives_its_page(studio: Live, visit: Any) -> None:
+    first = visit(studio.url)
+    paint(first, "a cat")
+    write(first, "a dog in the sea")
+    generate(first)
+    first.close()
+    second = visit(studio.url)
+    expect(second.locator(".shot:not(.live)").first).to_have_attribute("aria-label", re.compile("a dog in the sea"))
+
+
+def test_a_dropped_picture_brings_its_settings_back(page: Page, studio: Live) -> None:
+    paint(page, "a green dog")
+    picture = shown_file(page)
+    seed = json.loads(Image.open(io.BytesIO(picture)).text["palimpsest"])["seed"]  # type: ignore[attr-defined]
+    page.get_by_label("Best").check(force=True)
+    write(page, "something else")
+    page.wait_for_timeout(400)
+    drop(page, picture)
+    expect(note(page)).to_contain_text(f"seed {seed}")
+    expect(page.locator("#knob-prompt textarea")).to_have_value("a green dog")
+    expect(page.get_by_label("Draft")).to_be_checked()
+    generate(page)
+    expect(page.locator(".shot:not(.live)")).to_have_count(page.locator(".shot:not(.live)").count() + 1)
+    state(page, "done")
+    assert Image.open(io.BytesIO(shown_file(page))).tobytes() == Image.open(io.BytesIO(picture)).tobytes()
+
+
+def bomb() -> bytes:
+    """A PNG that is small as a file and 400 megapixels as a picture."""
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\x89PNG\r\n\x1a\n broken", "not a picture"),
+        (b"no picture at all", "not a picture"),
+        (bomb(), "larger than"),
+        (b"", "not a picture|did not arrive"),
+    ],
+    ids=["broken", "text", "bomb", "empty"],
+)
+def test_what_is_no_picture_of_ours_gets_one_sentence(page: Page, content: bytes, sentence: str) -> None:
+    drop(page, content)
+    expect(note(page)).to_have_text(re.compile(sentence))
+
+
+def test_a_prompt_of_ten_thousand_characters_is_refused_with_its_field_and_kept(page: Page) -> None:
+    write(page, "x" * 10_000)
+    generate(page)
+    expect(note(page)).to_contain_text("Prompt:")
+    expect(page.locator("#knob-prompt textarea")).to_have_value("x" * 10_000)
+    write(page, "short")
+    expect(note(page)).to_be_empty()
+
+
+def test_a_failure_is_one_sentence_and_the_next_job_runs(
+    page: Page, studio: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.models import models
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(models["toy"]), "start", lambda *_: 1 / 0)
+        write(page, "a cat")
+        generate(page)
+        state(page, "failed")
+        expect(page.locator(".status")).to_contain_text("Something broke")
+    paint(page, "a cat again")
+
+
+def test_a_preset_sets_the_knobs_and_a_knob_makes_it_custom(page: Page) -> None:
+    page.get_by_role("button", name="Advanced").click()
+    steps = page.locator("#knob-steps input[type=number]")
+    page.get_by_label("Draft").check(force=True)
+    expect(steps).to_have_value("10")
+    page.get_by_label("Landscape").check(force=True)
+    expect(page.locator("#knob-width input[type=number]")).to_have_value("160")
+    expect(page.locator("#knob-height input[type=number]")).to_have_value("96")
+    steps.fill("11")
+    steps.press("Tab")
+    expect(page.get_by_label("Custom")).to_be_checked()
+    page.get_by_label("Balanced").check(force=True)
+    expect(steps).to_have_value("20")
+    expect(page.get_by_label("Custom")).to_have_count(0)
+
+
+def test_a_method_shows_its_own_knobs_and_they_reach_the_request(page: Page, studio: Live) -> None:
+    page.get_by_role("button", name="Advanced").click()
+    expect(page.locator("#knob-sampler-heun-churn")).to_have_count(0)
+    page.locator("#knob-sampler input").click()
+    page.get_by_role("option", name="Heun").click()
+    churn = page.locator("#knob-sampler-heun-churn input[type=number]")
+    churn.fill("12")
+    churn.press("Tab")
+    write(page, "a cat")
+    page.wait_for_timeout(300)
+    generate(page)
+    state(page, "working", "done")
+    assert studio.runner.jobs("")[-1].request.sampler.knobs["churn"] == 12  # type: ignore[attr-defined]
+    page.reload()
+    page.get_by_role("button", name="Advanced").click()
+    expect(churn).to_have_value("12")
+
+
+def test_an_example_paints_at_once(studio: Live, visit: Any) -> None:
+    page = visit(studio.url)
+    if page.locator(".shot").count():
+        pytest.fail("the stage is not empty") if not studio.runner.jobs("") else None
+        page.evaluate("document.querySelector('.empty').hidden = false")
+    page.locator(".chip").first.click(force=True)
+    expect(page.locator("#knob-prompt textarea")).to_have_value("a panda in the snow")
+    state(page, "working", "waiting")
+    state(page, "done")
+
+
+def test_the_recipe_runs_again_from_the_strip(page: Page, studio: Live) -> None:
+    paint(page, "the sky")
+    write(page, "something else")
+    page.get_by_role("button", name="Reuse settings").click()
+    expect(page.locator("#knob-prompt textarea")).to_have_value("the sky")
+    page.get_by_role("button", name="Recipe", exact=True).click()
+    assert json.loads(page.locator(".recipe pre").inner_text())["prompt"] == "the sky"
+
+
+def test_pictures_are_kept_as_files_with_their_requests(page: Page, studio: Live) -> None:
+    paint(page, "a red house")
+    newest = max(studio.library.pictures.rglob("*.png"), key=lambda each: Path(each).stat().st_mtime_ns)
+    assert newest.read_bytes() == shown_file(page)
