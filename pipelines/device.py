@@ -12,6 +12,7 @@ from torch.nn import functional
 
 GIB = 1024**3
 HOST_SHARE = 0.75  # of the host's memory may hold models; the rest is for pictures, activations and the system
+NARROW = 16  # channels; below, a layer is too small to time and too small to matter
 CARD_RESERVE = 1.5 * GIB  # left free on a card for activations; the VAE decode of 1024 px was estimated at 1.61 GB
 
 
@@ -39,7 +40,7 @@ class Device:
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
         if self.kind == "mps":
             return torch.float16
-        return fastest_on_host(width)
+        return fastest_on_host(width) if width >= NARROW else torch.float32
 
     def put(self, module: nn.Module) -> None:
         """Move the weights of `module` here."""

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from pipelines.models.preview_decoder import FILE, load_decoder
 from pipelines.training import preview
 from tests.tiny.checkpoints import stable_diffusion
 
@@ -30,5 +31,19 @@ def test_a_trained_decoder_beats_an_untrained_one(tmp_path: Path, capsys: pytest
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said["psnr"] > 12
     assert said["parameters"] <= 150_000
-    decoder = preview.load_decoder(tmp_path / "toy" / preview.FILE)
+    decoder = load_decoder(tmp_path / "toy" / FILE, torch.float32)
     assert decoder(torch.zeros(1, 4, 8, 8)).shape == (1, 3, 8, 8)
+
+
+def test_a_checkpoint_with_a_preview_decoder_is_previewed_by_it(tmp_path: Path) -> None:
+    from pipelines.models.stable_diffusion import load_folder
+    from pipelines.previews import looking
+    from tests.accounting import host
+
+    stable_diffusion(tmp_path / "toy")
+    latents, memory = torch.randn(1, 4, 8, 8), host()
+    with looking(load_folder(tmp_path / "toy", "toy"), memory) as look:
+        assert look(latents).size == (8, 8)  # no decoder: a linear map, one colour per latent
+    preview.save_decoder(preview.make_decoder(4, 2), tmp_path / "toy" / FILE)
+    with looking(load_folder(tmp_path / "toy", "toy"), memory) as look:
+        assert look(latents).size == (16, 16)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import BadCheckpoint
 from pipelines.models import ModelSpec, Preset
-from pipelines.parts import folder_part, json_file
+from pipelines.parts import Part, folder_part, header, json_file
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,7 @@ def _spec(
             partial(_net, folder),
         ),
         vae=folder_part("The autoencoder", folder / "vae", vae["block_out_channels"][0], partial(_vae, folder)),
+        preview=_preview_part(folder),
         channels=int(vae["latent_channels"]),
         factor=factor,
         side=int(net["sample_size"]) * factor,
@@ -113,6 +114,20 @@ def clean(x: Tensor, answer: Tensor, sigma: Tensor, prediction: str) -> Tensor:
     if prediction == "sample":
         return answer
     raise BadCheckpoint(f"This checkpoint predicts {prediction[:40]!r}, which the studio does not know.")
+
+
+def _preview_part(folder: Path) -> Part | None:
+    file = folder / "preview" / "preview.safetensors"
+    if not file.exists():
+        return None
+    known = header(file)
+    return Part("The preview decoder", known.fingerprint, known.elements, 1, partial(_preview, file))
+
+
+def _preview(file: Path, number_type: torch.dtype) -> nn.Module:
+    from pipelines.models.preview_decoder import load_decoder
+
+    return load_decoder(file, number_type)
 
 
 def _table(scheduler: dict[str, Any]) -> Tensor:

@@ -16,25 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from pipelines.models.preview_decoder import FILE, make_decoder
 from pipelines.training.examples import Pictures, encode, from_folder, from_scenes
-
-FILE = "preview/preview.safetensors"  # below the checkpoint folder
-
-
-def make_decoder(channels: int, enlarged: int, width: int = 48) -> nn.Sequential:
-    """An untrained decoder: latents (B, channels, h, w) to pixels (B, 3, enlarged h, enlarged w)."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(width, 3 * enlarged**2, 3, padding=1), nn.PixelShuffle(enlarged),
-    )  # fmt: skip
 
 
 def fit_linear(latents: Tensor, pixels: Tensor) -> nn.Sequential:
@@ -48,15 +36,6 @@ def fit_linear(latents: Tensor, pixels: Tensor) -> nn.Sequential:
     layer.weight.data.copy_(found[:-1].T[:, :, None, None])
     layer.bias.data.copy_(found[-1])  # type: ignore[union-attr]
     return nn.Sequential(layer, nn.PixelShuffle(enlarged)).requires_grad_(False)
-
-
-def load_decoder(path: Path) -> nn.Sequential:
-    """The decoder that `main` wrote, fp32, for inference."""
-    with safe_open(path, "pt") as file:
-        said = file.metadata()
-    decoder = make_decoder(int(said["channels"]), int(said["enlarged"]), int(said["width"]))
-    decoder.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return decoder.eval().requires_grad_(False)
 
 
 def save_decoder(decoder: nn.Sequential, path: Path) -> None:

@@ -35,7 +35,7 @@ def one_start() -> tuple[float, float, float]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PALIMPSEST_DATA": folder, "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, "PALIMPSEST_FOLDER": folder, "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
         begun = time.perf_counter()
         server = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
