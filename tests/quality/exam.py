@@ -13,6 +13,7 @@ from tests.quality.lessons import held_out_scenes
 
 QUESTIONS = ("present", "position", "size", "count", "backdrop")
 NEAR = 0.05  # of the picture's side
+LIKE = 0.2  # of a thing's size; small ends at 0.25 of the picture, medium begins at 0.35, a step of two fifths
 
 
 def answers(scene: Scene, verdict: Verdict) -> dict[str, bool]:
@@ -24,7 +25,7 @@ def answers(scene: Scene, verdict: Verdict) -> dict[str, bool]:
     return {
         "present": all(verdict.showing(name) for name in names),
         "position": all(seen and _gap(seen, item) < NEAR for seen, item in zip(found, scene.items, strict=True)),
-        "size": all(seen and abs(seen.scale / item.scale - 1) < 0.15
+        "size": all(seen and abs(seen.scale / item.scale - 1) < LIKE
                     for seen, item in zip(found, scene.items, strict=True)),
         "count": Counter(item.thing for item in verdict.items) == names,
         "backdrop": verdict.backdrop == scene.backdrop.name,
