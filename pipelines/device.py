@@ -7,7 +7,7 @@ from functools import cache
 
 import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 GIB = 1024**3
@@ -73,6 +73,11 @@ class Device:
         if self.kind == "cuda":
             return torch.cuda.get_device_properties(self.torch).total_memory
         return psutil.virtual_memory().total
+
+
+def on_host(tensor: Tensor) -> Tensor:
+    """The same numbers in host memory, for what is made of them there."""
+    return tensor.cpu()
 
 
 def _best() -> str:

@@ -49,6 +49,9 @@ class Memory:
         self._lock = threading.RLock()
         self._clock = 0
         self.ledger = Ledger() if ledger is None else ledger
+        self.check: Callable[[], None] = lambda: (
+            None
+        )  # called between the blocks of a lent network; may raise to end it
 
     @contextmanager
     def use(self, part: Part) -> Iterator[Any]:
@@ -131,12 +134,20 @@ class Memory:
             self._make_room(needed)
         if resident is None:
             module = part.load(number_type).eval().requires_grad_(False)
+            self._watch(module)
             resident = self._residents[key] = Resident(part, module, number_type, _weight(module))
         if not resident.on_device:
             self._enter(resident)
         self._clock += 1
         resident.last_use = self._clock
         return resident
+
+    def _watch(self, module: nn.Module) -> None:
+        """Have `check` called before every block, so that a stop need not wait for a slow network's end."""
+        for blocks in module.modules():
+            if isinstance(blocks, nn.ModuleList):
+                for block in blocks:
+                    block.register_forward_pre_hook(lambda *_: self.check())
 
     def _make_room(self, needed: int) -> None:
         """Best fit over idle parts: the smallest that suffices, else the largest again and again; never a lent one."""

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from pipelines.device import on_host
 from pipelines.errors import BadPicture
 from pipelines.events import Painted
 from pipelines.request import Request
@@ -33,7 +34,7 @@ def to_pixels(picture: Image.Image) -> Tensor:
 def to_pictures(pixels: Tensor) -> list[Image.Image]:
     """Pixels (B, 3, H, W) in [-1, 1] as RGB pictures, rounded to the nearest of 256 levels."""
     levels = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return [Image.fromarray(each.permute(1, 2, 0).cpu().numpy()) for each in levels]
+    return [Image.fromarray(on_host(each).permute(1, 2, 0).numpy()) for each in levels]
 
 
 def png(painted: Painted[Request]) -> bytes:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipelines.device import on_host
 from pipelines.pictures import to_pictures
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def linear_map(spec: ModelSpec, memory: Memory) -> Tensor:
     with memory.use(spec.vae) as vae:
         latents = spec.encode(vae, pixels)  # (16, C, 8, 8)
     seen = functional.adaptive_avg_pool2d(pixels, (8, 8))
-    rows, wanted = (each.movedim(1, -1).flatten(0, -2).cpu().double() for each in (with_one(latents), seen))
+    rows, wanted = (on_host(each).movedim(1, -1).flatten(0, -2).double() for each in (with_one(latents), seen))
     weights: Tensor = torch.linalg.lstsq(rows, wanted).solution
     return weights.float()
 

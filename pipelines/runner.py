@@ -88,6 +88,10 @@ class Job:
         return [each for each in self._said if each[0] > heard]
 
 
+class Stopped(Exception):
+    """Raised inside a network whose job was stopped."""
+
+
 class Runner:
     """Takes requests, runs them in order on its own thread, and keeps the finished pictures in a library."""
 
@@ -195,6 +199,8 @@ class Runner:
         job.started = time.time()
         try:
             return self._followed(job, self.memory)
+        except Stopped:
+            return Cancelled()
         except StudioError as error:
             return Failed(str(error))
         except Exception as error:
@@ -208,16 +214,24 @@ class Runner:
         memory.free()
         try:
             return self._followed(job, memory)
+        except Stopped:
+            return Cancelled()
         except Exception as error:
             logger.warning("Job %s ran out of memory twice: %s", job.id, error)
         memory.free()
         return Failed("There is not enough memory for this. A smaller picture or a smaller model would fit.")
 
     def _followed(self, job: Job, memory: Memory) -> Ending:
+        def check() -> None:
+            if job.stopping.is_set():
+                raise Stopped
+
         running = run(job.request, memory)
+        memory.check = check
         try:
             return self._narrated(job, running)
         finally:
+            memory.check = lambda: None
             running.close()  # leaves every `with`: models are returned, patches undone
 
     def _narrated(self, job: Job, running: Running) -> Ending:

@@ -14,6 +14,7 @@ from pipelines.errors import Busy, StudioError
 from pipelines.events import Cancelled, Done, Event, Failed, Finished, Painted, Progress, Result, Stage
 from pipelines.library import Library
 from pipelines.memory import Memory
+from pipelines.parts import Part
 from pipelines.pictures import recipe
 from pipelines.request import Request
 from pipelines.runner import Runner
@@ -207,6 +208,30 @@ def test_finished_pictures_are_kept_before_the_job_ends(toy: object, tmp_path: P
     assert [each.picture for each in finished] == [None, None]  # the picture is in its file from now on
     assert [parse(recipe(each.file or "")) for each in finished] == [each.request for each in finished]
     assert all(isinstance(each, Painted) and each.request.seed in (4, 5) for each in finished)
+
+
+def test_a_stop_ends_a_network_between_its_blocks(stage: Stagehand) -> None:
+    ran: list[int] = []
+    blocks = torch.nn.ModuleList([torch.nn.Identity() for _ in range(3)])
+    for k, block in enumerate(blocks):
+        block.register_forward_hook(lambda *_, k=k: (ran.append(k), job.stop())[0])
+    net = torch.nn.Sequential(torch.nn.ModuleDict({"blocks": blocks}))  # type: ignore[dict-item]
+    part = Part("net", "net", 1, 8, lambda kind: net)
+
+    def steps(request: Scripted, memory: Memory) -> Iterator[Event]:
+        with memory.use(part):
+            yield Stage("decoding")
+            for block in blocks:
+                block(torch.zeros(1))
+        return Result(())
+
+    tasks.remove("scripted")
+    task(Scripted)(steps)
+    runner = Runner(lambda: Memory(Host(), 2**24))
+    job = runner.submit(Scripted())
+    assert isinstance(heard(job)[-1], Cancelled) and ran == [0]
+    assert runner.memory is not None and [each.lent for each in runner.memory.residents()] == [0]
+    runner.close()
 
 
 def test_events_of_a_task_are_outside_of_autograd_and_the_consumer_is_not(stage: Stagehand) -> None:

@@ -37,7 +37,7 @@ def hills(rng: Rng, height: float) -> list[tuple[float, float, float]]:
     return [(height, rng.uniform(0.5, 0.9), rng.random()), (height / 2, rng.uniform(1.1, 1.8), rng.random())]
 
 
-def cloud(canvas: Canvas, rng: Rng, x: float, y: float, size: float) -> None:
+def cloud(canvas: Canvas, x: float, y: float, size: float) -> None:
     """A heap of white puffs on a flat grey foot."""
     for dx, dy, r in ((-0.9, 0.1, 0.5), (0.9, 0.12, 0.48), (-0.35, -0.2, 0.62), (0.4, -0.12, 0.56)):
         canvas.disc(x + dx * size, y + dy * size + 0.012, r * size, (222, 234, 246), 0.72)
@@ -64,7 +64,7 @@ def day_sky(canvas: Canvas, rng: Rng) -> None:
     """Two to four white clouds on blue."""
     canvas.wash(shade((78, 152, 232), rng), shade((186, 222, 250), rng, 6))
     for k in rng.permutation(5)[: rng.integers(3, 5)].tolist():
-        cloud(canvas, rng, rng.random(), 0.12 + 0.19 * k + 0.04 * rng.random(), rng.uniform(0.08, 0.14))
+        cloud(canvas, rng.random(), 0.12 + 0.19 * k + 0.04 * rng.random(), rng.uniform(0.08, 0.14))
 
 
 @place("sea", "at sea", "on the ocean", "on the sea")
