@@ -9,8 +9,8 @@ from pipelines.request import Request, validated
 
 CUSTOM = "Custom"
 USUAL = "Balanced"
-GRID = 32  # pixels: eight latent pixels' worth of halvings fit, with a factor of 8 between picture and latents
-SMALLEST = 128  # pixels of a square, however small the pictures that a model was trained on
+GRID = 8  # pixels that every width and height is a multiple of
+SMALLEST = 96  # pixels of a square, however small the pictures that a model was trained on
 
 
 def shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:

@@ -24,7 +24,7 @@ GRACE = 60.0  # seconds that a job on a shared host outlives its last page
 
 def viewer(task: str, examples: Sequence[str] = ()) -> gr.HTML:
     """The right side of a tab. Its value is `views.moment`, its prop `film` is `views.film`; it sends back:
-    attach (the line to the server broke), settled (a job ended, the estimate may be better), stop (a job),
+    attach and rest (it is looked at, or no more), settled (a job ended, the estimate may be better), stop (a job),
     reuse (a recipe), dropped (an uploaded picture), example (a prompt)."""
     return gr.HTML(
         {"state": "idle", "text": ""},
@@ -43,7 +43,7 @@ class Watch:
     def __init__(self, runner: Runner, shared: bool, task: str) -> None:
         self.runner, self.shared, self.task = runner, shared, task
         self._pages: dict[str, object] = {}  # session of a page -> the handler that serves it now
-        self._present: dict[str, int] = {}  # owner -> pages open
+        self._present: dict[str, set[str]] = {}  # owner -> sessions of their open pages
 
     def jobs(self, owner: str) -> list[Job]:
         """The jobs of one owner, oldest first."""
@@ -59,7 +59,7 @@ class Watch:
         """Everything a page shows of its jobs, whenever it changes: viewer, gauge, stop button. It never ends."""
         owner, page, handler = owner_of(request, self.shared), str(request.session_hash), object()
         self._pages[page] = handler
-        self._present[owner] = self._present.get(owner, 0) + 1
+        self._present.setdefault(owner, set()).add(page)
         shown = Shown()
         try:
             while self._pages.get(page) is handler:
@@ -70,12 +70,18 @@ class Watch:
         finally:
             if self._pages.get(page) is handler:
                 del self._pages[page]
-            self._left(owner)
 
-    def _left(self, owner: str) -> None:
-        self._present[owner] -= 1
-        if not self._present[owner]:
-            del self._present[owner]
+    def rest(self, request: gr.Request) -> None:
+        """A page is in the background: it needs no news, and no connection of the six that a browser has for us."""
+        self._pages.pop(str(request.session_hash), None)
+
+    async def left(self, request: gr.Request) -> None:
+        """A page was closed. On a shared host the jobs of its owner end unless a page of theirs comes back."""
+        owner = owner_of(request, self.shared)
+        pages = self._present.get(owner, set())
+        pages.discard(str(request.session_hash))
+        if not pages:
+            self._present.pop(owner, None)
             if self.shared:
                 asyncio.get_running_loop().call_later(GRACE, self._abandon, owner)
 
@@ -92,6 +98,8 @@ class Watch:
         outputs = [stage, gauge, stop]
         blocks.load(self.follow, None, outputs, **line)
         stage.attach(self.follow, None, outputs, trigger_mode="multiple", **line)
+        stage.rest(self.rest, None, None, **QUIET)
+        blocks.unload(self.left)
         stage.stop(self.stop, None, None, trigger_mode="multiple", **QUIET)
 
 

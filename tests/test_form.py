@@ -108,9 +108,9 @@ def test_knobs_of_a_method_that_is_not_chosen_are_left_alone() -> None:
 
 def test_what_is_wrong_is_named_by_its_label() -> None:
     form = drawn(Toy)
-    with pytest.raises(BadRequest, match="^Steps: "):
+    with pytest.raises(BadRequest, match=r"^Steps: "):
         form.read(values(form, Toy(), steps=1000))
-    with pytest.raises(BadRequest, match="^Force: "):
+    with pytest.raises(BadRequest, match=r"^Force: "):
         form.read(values(form, Toy.model_validate({"trick": "strong"}), **{"trick.strong.force": 99}))
 
 

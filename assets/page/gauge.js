@@ -10,7 +10,6 @@ const show = () => {
   bar.setAttribute('aria-valuenow', share.toFixed(3));
   bar.setAttribute('aria-valuetext', at('.gauge-level').textContent);
   bar.classList.toggle('high', share > 0.85);
-  at('summary').setAttribute('aria-label', `Memory: ${at('.gauge-level').textContent}`);
   const parts = now.parts || [];
   at('.gauge-parts p').textContent = parts.length ? 'Loaded now' : ready ? 'No model is loaded.' : 'The studio is starting.';
   at('.gauge-parts ul').replaceChildren(...parts.map((part) => {

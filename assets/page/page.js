@@ -1,12 +1,10 @@
 (() => {
-  // The light that was chosen last, before anything is drawn.
-  const chosen = localStorage.getItem('palimpsest-light');
-  const asked = new URLSearchParams(location.search).get('__theme');
-  const light = () => {
-    if (chosen && !asked && document.body) document.body.classList.toggle('dark', chosen === 'dark');
+  // The light that was chosen last: before anything is drawn, and again once Gradio has set its own.
+  window.palimpsestLight = () => {
+    const chosen = localStorage.getItem('palimpsest-light');
+    if (chosen && !new URLSearchParams(location.search).get('__theme')) document.body?.classList.toggle('dark', chosen === 'dark');
   };
-  document.addEventListener('DOMContentLoaded', light);
-  window.addEventListener('load', () => { light(); setTimeout(light, 300); });
+  document.addEventListener('DOMContentLoaded', window.palimpsestLight);
 
   const press = (kind) => [...document.querySelectorAll(`.${kind} button, button.${kind}`)].find((each) => each.offsetParent);
   const typing = (target) => target.closest && target.closest('input, textarea, select, [contenteditable]');

@@ -5,3 +5,4 @@ element.querySelector('[data-tool=light]').addEventListener('click', () => {
 });
 element.querySelector('[data-tool=keys]').addEventListener('click', () => keys.showModal());
 window.addEventListener('palimpsest:keys', () => keys.open || keys.showModal());
+window.palimpsestLight();

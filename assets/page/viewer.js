@@ -46,7 +46,7 @@ function line(now, working) {
   const more = working && now.more ? ` · ${now.more} more in line` : '';
   const said = working || ['failed', 'stopped'].includes(now.state) || now.remark;
   put('.status', said ? [now.text + more, now.remark].filter(Boolean).join(' · ') : '');
-  at('.line').hidden = !said && Boolean(film().length);
+  at('.line').hidden = !said;
   put('.veil-text', now.text || '');
   put('.left', working && now.left !== undefined ? `${spoken(now.left)} left` : '');
   const bar = at('.bar'), counted = working && now.done !== undefined;
@@ -166,13 +166,20 @@ at('.chips').replaceChildren(...(props.examples || []).map((prompt) => {
   return chip;
 }));
 
-// The line to the server can break: sleep, a lost network. Whoever hears nothing for long asks again.
+// A page in the background lets go of its line to the server; one that hears nothing for long, after sleep or a
+// lost network, asks for a new one.
+let resting = 0;
+const ask = () => { heard = Date.now(); trigger('attach', {}); };
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(resting);
+  if (document.visibilityState === 'visible') ask();
+  else resting = setTimeout(() => trigger('rest', {}), 2000);
+});
 setInterval(() => {
   if (document.visibilityState !== 'visible') return;
-  if (Date.now() - heard > 12000) { heard = Date.now(); trigger('attach', {}); }
+  if (Date.now() - heard > 12000) ask();
   if (document.querySelector('.expectation[data-known="no"]') && root.offsetParent) trigger('settled', {});
 }, 2500);
-document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible' && Date.now() - heard > 6000) trigger('attach', {}); });
 
 reel();
 draw();

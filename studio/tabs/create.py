@@ -13,6 +13,7 @@ EXAMPLES = (
     "a cat and a dog in a meadow",
     "a rocket in the night sky",
     "a castle in the desert",
+    "a small whale next to a big sailboat at sea",
 )
 
 

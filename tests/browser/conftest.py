@@ -56,7 +56,7 @@ def visit(browser: Browser) -> Iterator[Open]:
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: _is_ours(request.url, url) or wrong.append(request.url))
+        page.on("request", lambda request: _is_ours(request.url, url.split("?")[0]) or wrong.append(request.url))
         page.goto(url)
         page.wait_for_selector(".viewer")
         page.wait_for_selector(".expectation:not([data-known=''])")  # the settings of last time are in the form

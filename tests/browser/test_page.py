@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ def paint(page: Page, prompt: str) -> None:
     state(page, "done")
 
 
+def test_an_example_paints_at_once(page: Page) -> None:
+    page.get_by_role("button", name="a panda in the snow").click()
+    expect(page.locator("#knob-prompt textarea")).to_have_value("a panda in the snow")
+    state(page, "done")
+    expect(page.locator(".words")).to_have_text("a panda in the snow")
+
+
 def test_a_sentence_becomes_a_picture(page: Page, studio: Live) -> None:
     write(page, "a red cat on the sea")
     page.evaluate(
@@ -81,13 +89,12 @@ def test_a_sentence_becomes_a_picture(page: Page, studio: Live) -> None:
     expect(page.get_by_role("button", name="Stop")).to_be_enabled()
     state(page, "done")
     expect(page.locator(".words")).to_have_text("a red cat on the sea")
-    expect(page.locator(".shot")).to_have_count(1)
     expect(page.get_by_role("button", name="Stop")).to_be_disabled()
     assert any(each.startswith("data:image/jpeg") for each in page.evaluate("seen")), "no preview was shown"
-    page.wait_for_function("document.querySelector('.shown').naturalWidth === 128")
+    page.wait_for_function("document.querySelector('.shown').naturalWidth === 96")
     made = Image.open(io.BytesIO(shown_file(page)))
     recipe = json.loads(made.text["palimpsest"])  # type: ignore[attr-defined]
-    assert (made.size, recipe["prompt"]) == ((128, 128), "a red cat on the sea")
+    assert (made.size, recipe["prompt"]) == ((96, 96), "a red cat on the sea")
     assert f"seed {recipe['seed']}" in page.locator(".facts").inner_text()
 
 
@@ -158,6 +165,13 @@ def test_a_dropped_picture_brings_its_settings_back(page: Page, studio: Live) ->
     assert Image.open(io.BytesIO(shown_file(page))).tobytes() == Image.open(io.BytesIO(picture)).tobytes()
 
 
+def plain() -> bytes:
+    """A PNG without a recipe."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    return file.getvalue()
+
+
 def bomb() -> bytes:
     """A PNG that is small as a file and 400 megapixels as a picture."""
     file = io.BytesIO()
@@ -165,19 +179,21 @@ def bomb() -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"\x89PNG\r\n\x1a\n broken", "not a picture"),
-        (b"no picture at all", "not a picture"),
-        (bomb(), "larger than"),
-        (b"", "not a picture|did not arrive"),
-    ],
-    ids=["broken", "text", "bomb", "empty"],
-)
-def test_what_is_no_picture_of_ours_gets_one_sentence(page: Page, content: bytes, sentence: str) -> None:
-    drop(page, content)
-    expect(note(page)).to_have_text(re.compile(sentence))
+WRONG = {
+    "broken.png": (b"\x89PNG\r\n\x1a\n broken", "not a picture"),
+    "bomb.png": (bomb(), "larger than"),
+    "plain.png": (plain(), "no recipe"),
+    "empty.png": (b"", "not a picture|did not arrive"),
+    "text.png": (b"no picture at all", "not a picture"),
+}
+
+
+def test_what_is_no_picture_of_ours_gets_one_sentence(page: Page) -> None:
+    for name, (content, sentence) in WRONG.items():
+        drop(page, content, name)
+        expect(note(page)).to_have_text(re.compile(sentence))
+    write(page, "a cat")
+    expect(note(page)).to_be_empty()
 
 
 def test_a_prompt_of_ten_thousand_characters_is_refused_with_its_field_and_kept(page: Page) -> None:
@@ -209,8 +225,8 @@ def test_a_preset_sets_the_knobs_and_a_knob_makes_it_custom(page: Page) -> None:
     page.get_by_label("Draft").check(force=True)
     expect(steps).to_have_value("10")
     page.get_by_label("Landscape").check(force=True)
-    expect(page.locator("#knob-width input[type=number]")).to_have_value("160")
-    expect(page.locator("#knob-height input[type=number]")).to_have_value("96")
+    expect(page.locator("#knob-width input[type=number]")).to_have_value("120")
+    expect(page.locator("#knob-height input[type=number]")).to_have_value("72")
     steps.fill("11")
     steps.press("Tab")
     expect(page.get_by_label("Custom")).to_be_checked()
@@ -237,17 +253,6 @@ def test_a_method_shows_its_own_knobs_and_they_reach_the_request(page: Page, stu
     expect(churn).to_have_value("12")
 
 
-def test_an_example_paints_at_once(studio: Live, visit: Any) -> None:
-    page = visit(studio.url)
-    if page.locator(".shot").count():
-        pytest.fail("the stage is not empty") if not studio.runner.jobs("") else None
-        page.evaluate("document.querySelector('.empty').hidden = false")
-    page.locator(".chip").first.click(force=True)
-    expect(page.locator("#knob-prompt textarea")).to_have_value("a panda in the snow")
-    state(page, "working", "waiting")
-    state(page, "done")
-
-
 def test_the_recipe_runs_again_from_the_strip(page: Page, studio: Live) -> None:
     paint(page, "the sky")
     write(page, "something else")
@@ -261,3 +266,31 @@ def test_pictures_are_kept_as_files_with_their_requests(page: Page, studio: Live
     paint(page, "a red house")
     newest = max(studio.library.pictures.rglob("*.png"), key=lambda each: Path(each).stat().st_mtime_ns)
     assert newest.read_bytes() == shown_file(page)
+
+
+def turn(page: Page, visibility: str) -> None:
+    """Put the page into the background, or bring it back."""
+    page.evaluate(
+        "(state) => { Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });"
+        " document.dispatchEvent(new Event('visibilitychange')) }",
+        visibility,
+    )
+
+
+def test_a_page_in_the_background_rests_and_catches_up_when_it_is_looked_at(page: Page, studio: Live) -> None:
+    turn(page, "hidden")
+    page.wait_for_timeout(3500)
+    job = studio.long_job()
+    page.wait_for_timeout(800)
+    assert page.locator(VIEWER).get_attribute("data-job") != job.id
+    turn(page, "visible")
+    expect(page.locator(VIEWER)).to_have_attribute("data-job", job.id)
+    state(page, "working")
+
+
+def test_pages_leave_no_threads_behind(studio: Live, visit: Any) -> None:
+    visit(studio.url).close()
+    before = threading.active_count()
+    for _ in range(3):
+        visit(studio.url).close()
+    assert threading.active_count() <= before + 1
