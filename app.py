@@ -1,15 +1,10 @@
 """Palimpsest: `python app.py` starts the studio, on one's own machine and as a Hugging Face Space."""
 
-from __future__ import annotations
-
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import Any
 
 from studio.settings import read
-
-if TYPE_CHECKING:
-    from pipelines.memory import Memory
 
 
 def main() -> None:
@@ -17,12 +12,12 @@ def main() -> None:
     settings, answers = read(), threading.Event()
     settings.prepare()  # before Gradio is imported
     from pipelines.library import Library
-    from pipelines.models import scan
+    from pipelines.models import models, scan
     from pipelines.runner import Runner
     from pipelines.warming import warm
     from studio.layout import build, launch
 
-    def make_memory() -> Memory:
+    def make_memory() -> Any:
         answers.wait()
         return settings.memory()
 
@@ -33,7 +28,8 @@ def main() -> None:
     blocks = build(runner, library, settings.model, settings.shared)
     launch(blocks, settings)
     answers.set()
-    runner.chore(warm(settings.model))
+    if settings.model in models:
+        runner.chore(warm(settings.model))
     blocks.block_thread()
     runner.close()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pipelines.models import models
@@ -13,6 +15,27 @@ SMALLEST = 64  # pixels; the least that a request may ask for
 
 if TYPE_CHECKING:
     from pipelines.memory import Memory
+
+
+LIBRARIES = (
+    "diffusers.models.unets.unet_2d_condition",
+    "diffusers.models.autoencoders.autoencoder_kl",
+    "transformers.models.clip.modeling_clip",
+    "transformers.models.clip.tokenization_clip",
+    "accelerate.utils.memory",
+)
+
+
+def settle() -> None:
+    """Import what loading a model will need, and take it out of the garbage collector's rounds.
+
+    Half a million objects of the libraries make a round 0.27 s long; without them it is under 0.01 s, and every job
+    ends with one. Called before any model is loaded: what is frozen is never collected.
+    """
+    for library in LIBRARIES:
+        import_module(library)
+    gc.collect()
+    gc.freeze()
 
 
 def warm(model: str) -> Callable[[Memory], None]:

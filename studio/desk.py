@@ -7,11 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from pipelines.errors import StudioError
+from pipelines.errors import Busy, StudioError
 from pipelines.library import Library
 from pipelines.request import Request, validated
-from pipelines.runner import Runner
+from pipelines.runner import Job, Runner
 from studio.security import owner_of
+
+FAIR = 4  # jobs in line that one person may have on a shared studio
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Desk:
         except StudioError:
             return None
 
-    def submit(self, request: Request, who: gr.Request) -> None:
-        """Put a request in line for whoever asks. Raises StudioError."""
-        self.runner.submit(request, owner_of(who, self.shared))
+    def submit(self, request: Request, who: gr.Request) -> Job:
+        """Put a request in line for whoever asks. Raises Busy, on a shared studio also where one fills the line."""
+        owner = owner_of(who, self.shared)
+        unfinished = [job for job in self.runner.jobs(owner) if job.ending is None]
+        if self.shared and len(unfinished) >= FAIR:
+            raise Busy(f"You have {FAIR} jobs in line; others wait, too. Try again when one is done.")
+        return self.runner.submit(request, owner)

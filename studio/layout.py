@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -19,6 +18,7 @@ from studio.tabs import in_order
 from studio.theme import PAGE, head, read, theme
 
 LARGEST_UPLOAD = "64mb"
+OFF = dict.fromkeys(("run_history", "enable_monitoring", "pwa", "ssr_mode", "show_error"), False)
 
 
 def build(runner: Runner, library: Library, model: str = "pocket", shared: bool = False) -> gr.Blocks:
@@ -36,30 +36,31 @@ def build(runner: Runner, library: Library, model: str = "pocket", shared: bool 
     return blocks
 
 
-def launch(blocks: gr.Blocks, settings: Settings, **more: Any) -> tuple[Any, str, str]:
-    """Start to serve; returns once the page answers. `more` goes to Gradio's launch."""
+def launch(blocks: gr.Blocks, settings: Settings) -> str:
+    """Start to serve, and return the address once the page answers. Exits with a sentence where the port is taken."""
     door = settings.door()
-    if door and not settings.auth:
-        sys.stdout.write(f"This studio can be reached from outside. User: {door[0]}  Password: {door[1]}\n")
     doorman = Middleware(Doorman, hosts=settings.hosts(), shared=settings.shared, framed=settings.space)
-    app: tuple[Any, str, str] = blocks.launch(
-        server_name=settings.host,
-        server_port=settings.port or None,
-        share=settings.share,
-        auth=door,
-        theme=theme(),
-        css=read("page.css"),
-        head=head(),
-        favicon_path=PAGE / "mark.svg",
-        footer_links=["api"],
-        max_file_size=LARGEST_UPLOAD,
-        run_history=False,
-        enable_monitoring=False,
-        pwa=False,
-        ssr_mode=False,
-        show_error=False,
-        prevent_thread_lock=True,
-        app_kwargs={"middleware": [doorman], "docs_url": None, "redoc_url": None, "openapi_url": None},
-        **more,
-    )
-    return app
+    try:
+        _, url, link = blocks.launch(
+            server_name=settings.host,
+            server_port=settings.port or None,
+            share=settings.share,
+            auth=door,
+            theme=theme(),
+            css=read("page.css"),
+            head=head(),
+            favicon_path=PAGE / "mark.svg",
+            footer_links=["api"],
+            max_file_size=LARGEST_UPLOAD,
+            app_kwargs={"middleware": [doorman], "docs_url": None, "redoc_url": None, "openapi_url": None},
+            prevent_thread_lock=True,
+            quiet=True,
+            **OFF,
+        )
+    except OSError:
+        raise SystemExit(f"Port {settings.port} of {settings.host} cannot be used; --port names another.") from None
+    sys.stdout.write(f"Palimpsest is at {link or url}\n")
+    if door and not settings.auth:
+        sys.stdout.write(f"It can be reached from outside. User: {door[0]}  Password: {door[1]}\n")
+    sys.stdout.flush()
+    return str(url)

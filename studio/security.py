@@ -22,6 +22,7 @@ POLICY = (
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {ancestors}"
 )  # gr.HTML builds its templates with new Function, hence unsafe-eval
 REMOTE_FILE = re.compile(r"/file=\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+UNUSED = re.compile(r"/(gradio_api/(proxy=|vibe-|undo-vibe|dev/|runs|run-history|process_recording)|monitoring)")
 
 
 class Doorman:
@@ -61,6 +62,8 @@ class Doorman:
             return "This studio takes requests from its own page only."
         if REMOTE_FILE.search(scope["path"]):
             return "This studio fetches nothing from elsewhere."
+        if UNUSED.match(scope["path"]):
+            return "This studio has no such page."
         return ""
 
     def _known(self, host: str) -> bool:

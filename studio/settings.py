@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Settings(BaseSettings):
         from pipelines.device import Device
         from pipelines.estimate import Ledger
         from pipelines.memory import Memory
+        from pipelines.warming import settle
 
+        settle()
         budget = None if self.budget is None else int(self.budget * GIB)
         return Memory(Device(self.device), budget, Ledger(self.folder / "seconds.json"))
 
@@ -115,5 +117,9 @@ def is_loopback(host: str) -> bool:
 
 
 def read(arguments: Sequence[str] | None = None) -> Settings:
-    """The settings of this run; flags win over the environment. Exits with usage where a flag is wrong."""
-    return CliApp.run(Settings, cli_args=list(sys.argv[1:] if arguments is None else arguments))
+    """The settings of this run; flags win over the environment. Exits with a sentence where one is wrong."""
+    try:
+        return CliApp.run(Settings, cli_args=list(sys.argv[1:] if arguments is None else arguments))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SystemExit(f"--{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None

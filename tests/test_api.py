@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
@@ -154,20 +156,68 @@ def test_an_upload_is_gone_after_it_was_read(client: Client, studio: Live, tmp_p
     assert not list(Path(get_upload_folder()).rglob("gone.png"))
 
 
-CLOSED = ("config", "gradio_api/info", "gradio_api/queue/join", "gradio_api/upload", "gradio_api/run/predict")
+OPEN = {
+    *("/", "/login", "/login/", "/logout", "/login_check", "/login_check/", "/token", "/token/", "/user", "/user/"),
+    *("/theme.css", "/robots.txt", "/favicon.ico", "/manifest.json", "/pwa_icon", "/svelte/{path:path}"),
+    *("/static/{path:path}", "/assets/{path:path}", "/custom_component/{id}/{environment}/{type}/{file_name}"),
+    *("/app_id", "/app_id/", "/startup-events", "/heartbeat/{session_hash}", "/cancel", "/dev/reload", "/{page}"),
+}  # what shows nothing of the studio's: the door itself, Gradio's own files, signs of life
 
 
-def test_a_shared_studio_shows_nobody_the_work_of_others(tmp_path: Path) -> None:
-    with live(tmp_path, host="0.0.0.0", auth="ann:secret") as shared:
-        url = shared.url.replace("0.0.0.0", "127.0.0.1")
-        for route in CLOSED:
-            assert httpx.get(f"{url}{route}").status_code in (401, 404, 405), route
-        ann, bob = (Client(url, auth=("ann", "secret"), verbose=False) for _ in range(2))
-        job = ann.submit(**LONG, api_name=NAME)
-        while not job.outputs():
-            time.sleep(0.05)
-        owners = {each.owner for each in shared.runner.jobs()}
-        assert owners != {""}
-        with pytest.raises(AppError, match="only its host"):
-            bob.predict(api_name="/free")
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live(tmp_path_factory.mktemp("closed"), host="0.0.0.0", auth="ann:secret") as served:
+        yield Live(served.url.replace("0.0.0.0", "127.0.0.1"), served.runner, served.library)
+
+
+def asked(url: str, route: str, method: str) -> int:
+    """The status of a route that somebody without a login asks for."""
+    path = re.sub(r"\{[^}]*\}", "x", route).lstrip("/")
+    return httpx.request(method, f"{url}{path}", json={} if method == "POST" else None, timeout=5).status_code
+
+
+def test_no_route_answers_who_has_no_login(closed: Live) -> None:
+    from gradio.routes import App
+
+    app = App.create_app(gr.Blocks(analytics_enabled=False), auth_dependency=None)
+    known = set(every_route(app))
+    assert len(known) > 60
+    answered = {
+        (path, method)
+        for path, method in known
+        if path.removeprefix("/gradio_api") not in OPEN and asked(closed.url, path, method) < 400
+    }
+    assert answered == set()
+
+
+def every_route(app: Any) -> list[tuple[str, str]]:
+    """Path and method of all routes of Gradio's app, those of its router too."""
+    own = [(each.path, each.methods) for each in app.routes if getattr(each, "methods", None)]
+    routers = [each.original_router for each in app.routes if hasattr(each, "original_router")]
+    below = [(each.path, each.methods) for router in routers for each in router.routes]
+    return [(path, method) for path, methods in own + below for method in methods & {"GET", "POST"}]
+
+
+def test_a_shared_studio_gives_every_client_jobs_of_its_own(closed: Live) -> None:
+    ann, bob = (Client(closed.url, auth=("ann", "secret"), verbose=False) for _ in range(2))
+    jobs = [each.submit(**LONG, api_name=NAME) for each in (ann, bob)]
+    while not all(job.outputs() for job in jobs):
+        time.sleep(0.05)
+    assert len({each.owner for each in closed.runner.jobs()} - {""}) == 2
+    with pytest.raises(AppError, match="only its host"):
+        bob.predict(api_name="/free")
+    for job in jobs:
         job.cancel()
+    closed.rest()
+
+
+def test_nobody_fills_the_line_of_a_shared_studio(closed: Live) -> None:
+    client = Client(closed.url, auth=("ann", "secret"), verbose=False)
+    jobs = [client.submit(**LONG, api_name=NAME) for _ in range(4)]
+    while not all(job.outputs() for job in jobs):
+        time.sleep(0.05)
+    with pytest.raises(AppError, match="4 jobs in line"):
+        client.predict(**QUICK, api_name=NAME)
+    for job in jobs:
+        job.cancel()
+    closed.rest()

@@ -115,6 +115,11 @@ def test_files_are_not_fetched_from_elsewhere(path: str) -> None:
     assert client().get(f"/gradio_api/file={path}").status_code == 403
 
 
+@pytest.mark.parametrize("path", ["proxy=https://x.hf.space/", "vibe-edit/", "run-history/records", "dev/reload"])
+def test_what_gradio_brings_and_the_studio_does_not_use_is_shut(path: str) -> None:
+    assert client().get(f"/gradio_api/{path}").status_code == 403
+
+
 def test_answers_carry_the_security_headers() -> None:
     headers = client().get("/").headers
     assert "default-src 'self'" in headers["content-security-policy"]
@@ -141,6 +146,12 @@ def test_settings_come_from_flags_and_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PALIMPSEST_FOLDER", str(tmp_path))
     settings = read(["--device", "cpu", "--budget", "2.5"])
     assert (settings.port, settings.device, settings.budget, settings.folder) == (7001, "cpu", 2.5, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [["--port", "x"], ["--budget", "-1"], ["--device", "abacus"]])
+def test_a_wrong_flag_gets_a_sentence_that_names_it(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit, match=wrong[0]):
+        read(wrong)
 
 
 def test_a_studio_on_ones_own_machine_has_no_door_and_a_shared_one_always_has() -> None:

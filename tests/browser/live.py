@@ -61,7 +61,7 @@ def live(folder: Path, **settings: Any) -> Iterator[Live]:
     library = Library(chosen.folder)
     runner = Runner(make_memory, library)
     blocks = build(runner, library, TOY, chosen.shared)
-    _, url, _ = launch(blocks, chosen, quiet=True)
+    url = launch(blocks, chosen)
     answers.set()
     try:
         yield Live(url, runner, library)
