@@ -34,8 +34,9 @@ def settle() -> None:
     """
     for library in LIBRARIES:
         import_module(library)
-    gc.collect()
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 def warm(model: str) -> Callable[[Memory], None]:

@@ -115,13 +115,13 @@ strip.addEventListener('keydown', (event) => {
 function arrived() {
   heard = Date.now();
   const now = props.value || {};
-  if (now.job !== job && busy(now)) {
+  const fresh = now.job !== job && busy(now), ended = busy(before) && !busy(now);
+  if (fresh) {
     job = now.job;
     picked = null; // new work is what the page shows
-    if (innerWidth < 900) stage.scrollIntoView({ block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
   }
-  const ended = busy(before) && !busy(now);
   draw();
+  if (fresh && innerWidth < 900) at('.line').scrollIntoView({ block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
   if (ended) trigger('settled', {});
 }
 
