@@ -1,20 +1,24 @@
-"""Tensors <-> pictures <-> files. It knows nothing of models, and the PNG it writes carries the whole request."""
+"""Tensors <-> pictures <-> files. It knows nothing of models, and the PNG it writes carries the whole request.
+
+Files need no torch: a page restores settings and keeps them before torch is there.
+"""
+
+from __future__ import annotations
 
 import io
 import json
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
-from torch import Tensor
 
-from pipelines.device import on_host
 from pipelines.errors import BadPicture
 from pipelines.events import Painted
 from pipelines.request import Request
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST = 64_000_000  # pixels that the studio opens: 256 MB as RGBA
 RECIPE = "palimpsest"  # the PNG text chunk that holds the request as JSON
@@ -27,12 +31,19 @@ PngImagePlugin.MAX_TEXT_MEMORY = 4 * LONGEST_RECIPE
 
 def to_pixels(picture: Image.Image) -> Tensor:
     """A picture as pixels (1, 3, H, W) in [-1, 1], float32."""
+    import numpy as np
+    import torch
+
     array = np.asarray(picture.convert("RGB"), dtype=np.float32)
     return torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1)[None]
 
 
 def to_pictures(pixels: Tensor) -> list[Image.Image]:
     """Pixels (B, 3, H, W) in [-1, 1] as RGB pictures, rounded to the nearest of 256 levels."""
+    import torch
+
+    from pipelines.device import on_host
+
     levels = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return [Image.fromarray(on_host(each).permute(1, 2, 0).numpy()) for each in levels]
 

@@ -31,7 +31,9 @@ from pipelines.library import Library
 from pipelines.runner import Runner
 from studio.layout import build
 waits = threading.Event()
-build(Runner(waits.wait, Library(Path(sys.argv[1]))), Library(Path(sys.argv[1])))
+library = Library(Path(sys.argv[1]))
+build(Runner(waits.wait, library), library)
+library.remember("", "text_to_image", {"steps": 3})
 print("torch" in sys.modules or "diffusers" in sys.modules)
 """
 
@@ -44,7 +46,7 @@ def blocks(tmp_path: Path) -> Iterator[gr.Blocks]:
     runner.close()
 
 
-def test_the_page_is_built_before_torch_is_imported(tmp_path: Path) -> None:
+def test_the_page_is_built_and_settings_are_kept_before_torch_is_imported(tmp_path: Path) -> None:
     built = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert built.stdout.strip() == "False", built.stderr
 
