@@ -17,6 +17,29 @@ VELLUM = Color(
     name="vellum", c50="#faf7f0", c100="#f3eee2", c200="#e5dccb", c300="#d2c6b0", c400="#a99b82",
     c500="#7d715d", c600="#625848", c700="#453e33", c800="#2a2620", c900="#1c1915", c950="#13110e",
 )  # fmt: skip
+SET: dict[str, tuple[str, ...]] = {  # Gradio's name of a colour or size: by light, and in the dark where that differs
+    "body_background_fill": ("*neutral_100", "*neutral_950"),
+    "body_text_color": ("*neutral_900", "#ece4d4"),
+    "body_text_color_subdued": ("*neutral_600", "#b3a78f"),
+    "block_background_fill": ("#fffdf8", "*neutral_900"),
+    "block_border_width": ("0px",),
+    "block_shadow": ("none",),
+    "block_label_text_weight": ("700",),
+    "block_title_text_weight": ("700",),
+    "block_title_text_color": ("*neutral_900", "#ece4d4"),
+    "block_info_text_color": ("*neutral_600", "#b3a78f"),
+    "border_color_primary": ("*neutral_300", "*neutral_700"),
+    "input_background_fill": ("#fffdf8", "*neutral_950"),
+    "input_border_color": ("*neutral_300", "*neutral_700"),
+    "input_border_width": ("1px",),
+    "input_placeholder_color": ("*neutral_500", "#9a8e77"),
+    "button_primary_background_fill": ("*primary_700", "*primary_600"),
+    "button_primary_background_fill_hover": ("*primary_800", "*primary_500"),
+    "button_primary_text_color": ("#ffffff",),
+    "button_secondary_background_fill": ("*neutral_200", "*neutral_800"),
+    "button_secondary_background_fill_hover": ("*neutral_300", "*neutral_700"),
+    "slider_color": ("*primary_600", "*primary_400"),
+}
 
 
 def theme() -> gr.themes.Base:
@@ -29,44 +52,8 @@ def theme() -> gr.themes.Base:
         font=[LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"],
         font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
     )
-    return plain.set(
-        body_background_fill="*neutral_100",
-        body_background_fill_dark="*neutral_950",
-        body_text_color="*neutral_900",
-        body_text_color_dark="#ece4d4",
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="#b3a78f",
-        block_background_fill="#fffdf8",
-        block_background_fill_dark="*neutral_900",
-        block_border_width="0px",
-        block_shadow="none",
-        block_label_text_weight="700",
-        block_title_text_weight="700",
-        block_title_text_color="*neutral_900",
-        block_title_text_color_dark="#ece4d4",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="#b3a78f",
-        border_color_primary="*neutral_300",
-        border_color_primary_dark="*neutral_700",
-        input_background_fill="#fffdf8",
-        input_background_fill_dark="*neutral_950",
-        input_border_color="*neutral_300",
-        input_border_color_dark="*neutral_700",
-        input_border_width="1px",
-        input_placeholder_color="*neutral_500",
-        input_placeholder_color_dark="#9a8e77",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
-        button_primary_text_color="#ffffff",
-        button_secondary_background_fill="*neutral_200",
-        button_secondary_background_fill_hover="*neutral_300",
-        button_secondary_background_fill_dark="*neutral_800",
-        button_secondary_background_fill_hover_dark="*neutral_700",
-        slider_color="*primary_600",
-        slider_color_dark="*primary_400",
-    )
+    chosen = {name: values[0] for name, values in SET.items()}
+    return plain.set(**chosen, **{f"{name}_dark": values[1] for name, values in SET.items() if len(values) > 1})
 
 
 def read(name: str) -> str:
