@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-BLEND = 0.5  # how much the newest run counts; machines get busy and idle again
+BLEND = 0.5  # how much a slower run counts: the machine may only have been busy; a faster one counts in full
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Ledger:
     def note(self, work: str, pixels: int, seconds: float) -> None:
         """Remember that one unit of `work` at `pixels` took so long."""
         known = self._seconds.setdefault(work, {})
-        known[pixels] = seconds if pixels not in known else known[pixels] + BLEND * (seconds - known[pixels])
+        slower = seconds - known.get(pixels, seconds)
+        known[pixels] = seconds - (1 - BLEND) * max(slower, 0.0)
         if self._file is not None:
             self._write(self._file)
 

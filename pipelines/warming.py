@@ -40,11 +40,15 @@ def settle() -> None:
 
 
 def warm(model: str) -> Callable[[Memory], None]:
-    """A chore that loads `model` and paints two steps at its own size, so that estimates stand before the first job."""
+    """A chore that loads `model` and paints two steps at its own size, so that estimates stand before the first job.
+
+    It paints them twice: the first time libraries choose their kernels, which says nothing about the next picture.
+    """
 
     def paint(memory: Memory) -> None:
         side = max(models[model].side, SMALLEST)
-        for _ in run(TextToImage(model=model, steps=2, width=side, height=side), memory):
-            pass
+        for _ in range(2):
+            for _ in run(TextToImage(model=model, steps=2, width=side, height=side), memory):
+                pass
 
     return paint

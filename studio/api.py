@@ -16,10 +16,10 @@ from pydantic.fields import FieldInfo
 
 from pipelines.errors import StudioError
 from pipelines.events import Done, Failed, Finished
+from pipelines.job import Job
 from pipelines.method import Choice
 from pipelines.models import models
 from pipelines.request import Request, validated
-from pipelines.runner import Job
 from pipelines.tasks import Task, parse, tasks
 from studio.controls import choice_of, is_many
 from studio.desk import Desk

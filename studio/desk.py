@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 
 from pipelines.errors import Busy, StudioError
+from pipelines.job import Job
 from pipelines.library import Library
 from pipelines.request import Request, validated
-from pipelines.runner import Job, Runner
+from pipelines.runner import Runner
 from studio.security import owner_of
 
 FAIR = 4  # jobs in line that one person may have on a shared studio

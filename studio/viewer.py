@@ -10,7 +10,8 @@ from typing import Any
 import gradio as gr
 
 from pipelines.events import Done, Finished
-from pipelines.runner import Job, Runner
+from pipelines.job import Job
+from pipelines.runner import Runner
 from studio.form import QUIET
 from studio.gauge import level
 from studio.security import owner_of

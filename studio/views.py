@@ -14,7 +14,8 @@ from urllib.parse import quote
 from PIL import Image
 
 from pipelines.events import Cancelled, Done, Failed, Finished, Progress, Remark, Stage
-from pipelines.runner import Job, Runner
+from pipelines.job import Job
+from pipelines.runner import Runner
 
 THUMB = 192  # pixels of the longer side in the film strip
 LONGEST_SIDE = 512  # pixels of a preview; more costs a shared link more than the eye gains

@@ -13,7 +13,7 @@ CODE = [ROOT / "app.py", *sorted(path for folder in ("studio", "pipelines") for 
 LAYERS = [  # each may import from those before it, and from itself
     {"errors"}, {"registry"}, {"knobs"}, {"request"}, {"method", "types", "events", "estimate", "prompts"}, {"parts", "pictures", "device"},
     {"memory"}, {"models"}, {"samplers", "schedules", "guidance", "accelerators"}, {"previews"}, {"painting"}, {"tasks"},
-    {"library", "warming", "training"}, {"runner"}, {"__main__"},
+    {"library", "warming", "training", "job"}, {"runner"}, {"__main__"},
 ]  # fmt: skip
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler"}
 TREE = {"app.py", "studio", "pipelines", "assets", "tests", "requirements.txt", "README.md", "pyproject.toml", "LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", ".gitignore", ".ci"}  # fmt: skip

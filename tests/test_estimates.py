@@ -25,11 +25,14 @@ def test_an_estimate_is_in_proportion_to_pixels_of_the_nearest_size() -> None:
     assert ledger.seconds("net", 100) == 1.0 and ledger.seconds("net", 800) == 6.0
 
 
-def test_the_newest_run_counts_half(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("runs", "known"), [((1.0, 3.0), 2.0), ((9.0, 1.0), 1.0), ((4.0, 2.0, 4.0), 3.0)])
+def test_a_slower_run_counts_half_and_a_faster_one_in_full(
+    tmp_path: Path, runs: tuple[float, ...], known: float
+) -> None:
     ledger = Ledger(tmp_path / "ledger.json")
-    for seconds in (1.0, 3.0):
+    for seconds in runs:
         ledger.note("net", 100, seconds)
-    assert Ledger(tmp_path / "ledger.json").seconds("net", 100) == 2.0
+    assert Ledger(tmp_path / "ledger.json").seconds("net", 100) == known
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"net": 3}', '{"net": {"x": 1}}'])

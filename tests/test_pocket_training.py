@@ -16,11 +16,13 @@ from pipelines.training.linear_code import fit
 from pipelines.training.words import make_tokenizer
 
 
-def train(run: Path, steps: int, *stages: str) -> None:
+def train(run: Path, steps: int, *stages: str, more: str = "") -> None:
     """The command at toy size."""
     line = f"--run {run} --out {run}/model --small-out {run}/small --size toy --precision fp32 --threads 1 --workers 1"
     line += f" --device cpu --scenes 250 --autoencoder-batch 4 --autoencoder-rate 4e-3 --painter-batch 8 --painter-rate 4e-3 --sheet 1 --steps {steps}"
-    pocket.main([*line.split(), "--painter-minutes", "inf", "--autoencoder-minutes", "inf", "--stages", *stages])
+    pocket.main(
+        [*line.split(), *more.split(), "--painter-minutes", "inf", "--autoencoder-minutes", "inf", "--stages", *stages]
+    )
 
 
 def log(run: Path, name: str) -> list[dict[str, float]]:
@@ -97,3 +99,9 @@ def test_the_rate_warms_up_holds_and_ends_at_nothing():
     assert rates[0] == 0.01 and rates[99] == rates[599] == 1 and rates[-1] < 0.01
     assert all(a >= b for a, b in pairwise(rates[599:]))
     assert Budget(minutes=2).fraction(0, 60) == 0.5
+
+
+def test_training_goes_on_from_the_weights_of_a_finished_model(run, tmp_path):
+    (tmp_path / "scenes").symlink_to(run / "scenes")
+    train(tmp_path, 1, "painter", more=f"--begin-from {run}/model --painter-rate 1e-6")
+    assert log(tmp_path, "painter")[-1]["held_out"] == pytest.approx(log(run, "painter")[-1]["held_out"], rel=0.02)

@@ -178,6 +178,23 @@ def test_a_chore_waits_for_no_job_and_cannot_break_the_lane(runner: Runner, stag
     assert done.wait(10) and paints(runner)
 
 
+def test_a_chore_makes_way_for_a_job(runner: Runner, stage: Stagehand) -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    def linger(memory: Memory) -> None:
+        began.set()
+        try:
+            for _ in range(1000):
+                memory.check()
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    runner.chore(linger)
+    assert began.wait(10) and not ended.is_set()
+    assert paints(runner) and ended.is_set()
+
+
 def test_closing_ends_a_running_job() -> None:
     threads = threading.active_count()
     runner = Runner(lambda: Memory(Host(), 2**24))

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipelines.training.autoencoder import seal
 from pipelines.training.painter import POCKET, SMALL, Painter, Size, make_scheduler, make_text, make_unet
@@ -26,6 +26,12 @@ def averaged(state: Path, net: Net) -> Net:
 def painter(state: Path, tokenizer: CLIPTokenizer, size: Size = POCKET) -> Painter:
     """The painter as it is in a learner's file."""
     return averaged(state, Painter(make_unet(size), make_text(tokenizer, size)))
+
+
+def take(net: Painter, folder: Path) -> None:
+    """Give an untrained painter the weights of a finished model, to go on from; raises RuntimeError for other sizes."""
+    net.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).state_dict())
+    net.text.load_state_dict(CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True).state_dict())
 
 
 def export(learned: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, out: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -31,6 +32,7 @@ from pipelines.training.words import make_tokenizer
 
 STAGES = ("scenes", "autoencoder", "painter", "small", "export")
 HELD_OUT = 1000  # scenes
+CODE = "linear_code.safetensors"  # what the latents mean, kept with the model so that training can go on from it
 
 
 @dataclass
@@ -51,6 +53,8 @@ class Workshop:
     def code(self) -> LinearCode:
         """The linear code, fitted once and kept in the run folder."""
         path = self.asked.run / "code.safetensors"
+        if not path.exists() and self.asked.begin_from:
+            return LinearCode.load(self.asked.begin_from / CODE)
         if not path.exists():
             self.asked.run.mkdir(parents=True, exist_ok=True)
             fit(autoencoder.drawn("train", range(k, k + 50)) for k in range(0, 1000, 50)).save(path)
@@ -90,7 +94,8 @@ def train_autoencoder(shop: Workshop) -> None:
     asked = shop.asked
     budget = Budget(asked.autoencoder_minutes, asked.steps, asked.autoencoder_rate)
     torch.manual_seed(asked.seed)
-    learner = Learner(shop.autoencoder().to(shop.device))
+    start = AutoencoderKL.from_pretrained(asked.begin_from / "vae") if asked.begin_from else shop.autoencoder()
+    learner = Learner(start.to(shop.device))
     code = shop.code.to(shop.device)
     net, exam = shop.compiled(learner.net), autoencoder.drawn("held_out", range(24)).to(shop.device)
 
@@ -119,6 +124,8 @@ def train_painter(shop: Workshop, name: str, size: Size, minutes: float) -> None
     budget = Budget(minutes, asked.steps, asked.painter_rate)
     torch.manual_seed(asked.seed)
     net = Painter(painter.make_unet(size), painter.make_text(shop.tokenizer, size))
+    if asked.begin_from and name == "painter":
+        export.take(net, asked.begin_from)
     if name == "small":
         net.text = export.painter(asked.run / "painter.safetensors", shop.tokenizer).text.requires_grad_(False)
     learner = Learner(net.to(shop.device))
@@ -156,6 +163,7 @@ def parse(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=Path("runs/pocket"), help="states, logs, sheets")
     parser.add_argument("--out", type=Path, default=Path("assets/pocket"), help="where the finished model goes")
     parser.add_argument("--small-out", type=Path, default=Path("assets/pocket-small"))
+    parser.add_argument("--begin-from", type=Path, help="a finished model whose weights to go on from")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--size", choices=painter.SIZES, default="pocket", help="`toy` for a quick try")
     parser.add_argument("--scenes", type=int, default=200_000, help="how many scenes to draw")
@@ -195,6 +203,7 @@ def main(line: list[str] | None = None) -> None:
         learned = export.painter(asked.run / "painter.safetensors", shop.tokenizer, painter.SIZES[asked.size])
         vae = export.averaged(asked.run / "autoencoder.safetensors", shop.autoencoder())
         export.export(learned, vae, shop.tokenizer, asked.out)
+        shop.code.save(asked.out / CODE)
         if (asked.run / "small.safetensors").exists():
             export.export_small(asked.run / "small.safetensors", learned, asked.small_out)
 

@@ -1,6 +1,6 @@
 """PSNR of an autoencoder on held-out scenes and on scikit-image's photographs, which no training ever saw.
 
-    python -m tests.quality.autoencoder [--model assets/pocket] [--scenes 100] [--out FILE]
+python -m tests.quality.autoencoder [--model assets/pocket] [--scenes 100] [--out FILE]
 """
 
 import argparse
@@ -19,7 +19,18 @@ from pipelines.training.scenes import draw
 from tests.quality.brushes import POCKET
 from tests.quality.lessons import held_out_scenes
 
-PHOTOGRAPHS = ("astronaut", "coffee", "cat", "rocket", "camera", "coins", "page", "moon", "text", "immunohistochemistry")
+PHOTOGRAPHS = (
+    "astronaut",
+    "coffee",
+    "cat",
+    "rocket",
+    "camera",
+    "coins",
+    "page",
+    "moon",
+    "text",
+    "immunohistochemistry",
+)
 NATURAL = ("astronaut", "coffee", "cat", "rocket", "camera")  # what people call a photograph
 
 

@@ -1,6 +1,6 @@
 """Is the judge to be trusted? Its share of right answers on true held-out scenes, and on shuffled ones.
 
-    python -m tests.quality.exam [--scenes 400]
+python -m tests.quality.exam [--scenes 400]
 """
 
 import argparse

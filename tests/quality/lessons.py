@@ -186,4 +186,3 @@ def bent(picture: Image.Image, rng: Random) -> Image.Image:
 def held_out_scenes(count: int) -> list[Scene]:
     """True scenes that no training ever sees."""
     return [sample_scene(stream("held_out", k), split="held_out") for k in range(count)]
-
