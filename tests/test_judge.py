@@ -6,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.training.scenes import Scene, draw, sample_backdrop
+from pipelines.training.scenes import Item, Scene, draw, sample_backdrop
 from tests.quality.exam import shares
 from tests.quality.judge import Judge, Verdict
 from tests.quality.lessons import held_out_scenes, paste_spoilt
-from tests.quality.prompts import exercises
+from tests.quality.pocket import interval, marks
+from tests.quality.prompts import Exercise, exercises
 from tests.quality.train_judge import targets
 
 
@@ -74,3 +75,24 @@ def test_exercises_are_always_the_same_and_never_repeat() -> None:
     some = exercises(200)
     assert some == exercises(200)
     assert len({task.prompt for task in some}) > 195
+
+
+def test_marks_ask_only_what_the_prompt_said() -> None:
+    left, right = Item("cat", 0.2, 0.5), Item("dog", 0.8, 0.5)
+    seen = Verdict((left, right), (0.9, 0.9), "sea")
+    ordered = Exercise("pair", "", 0, ("dog", "cat"), "sea", 2, order="left")
+    assert marks(ordered, seen) == {
+        "place or colour right": True, "both of a pair": True, "count right": True, "position right": False,
+    }  # fmt: skip
+    alone = Exercise("single", "", 0, ("cat",), "sky", 1, position="left", size="big")
+    assert marks(alone, seen) == {
+        "place or colour right": False, "thing present": True, "count right": False, "position right": True,
+        "size right": False,
+    }  # fmt: skip
+
+
+def test_the_interval_holds_the_share_and_stays_between_none_and_all() -> None:
+    assert interval(0, 10)[0] == 0
+    assert interval(10, 10)[1] == 1
+    low, high = interval(50, 100)
+    assert (round(low, 3), round(high, 3)) == (0.404, 0.596)  # Wilson's, as tables print it

@@ -48,7 +48,7 @@ def interval(right: int, count: int) -> tuple[float, float]:
     """The 95 % interval of a share. Wilson 1927."""
     z, share = 1.96, right / count
     middle, spread = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    return (middle - spread) / (1 + z * z / count), (middle + spread) / (1 + z * z / count)
+    return max(0.0, (middle - spread) / (1 + z * z / count)), min(1.0, (middle + spread) / (1 + z * z / count))
 
 
 def table(given: list[Marks]) -> dict[str, dict[str, float]]:
