@@ -146,7 +146,7 @@ class Memory:
         """Have `check` called before every block, so that a stop need not wait for a slow network's end."""
         for blocks in module.modules():
             if isinstance(blocks, nn.ModuleList):
-                for block in blocks:
+                for block in filter(None, blocks):  # diffusers leaves None where a block has no attention
                     block.register_forward_pre_hook(lambda *_: self.check())
 
     def _make_room(self, needed: int) -> None:

@@ -51,7 +51,7 @@ def _spec(
 ) -> ModelSpec:
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     table = cache(partial(_table, scheduler))
-    words = tuple(folder / "tokenizer" / file for file in ("vocab.json", "merges.txt", "tokenizer_config.json"))
+    words = tuple(sorted(path for path in (folder / "tokenizer").glob("*") if path.is_file()))
     scale, shift = float(vae.get("scaling_factor") or 0.18215), float(vae.get("shift_factor") or 0)
     known = {
         "title": name,
@@ -160,7 +160,9 @@ def _text(folder: Path, number_type: torch.dtype) -> nn.Module:
 
 def _net(folder: Path, number_type: torch.dtype) -> nn.Module:
     from diffusers import UNet2DConditionModel
+    from diffusers.utils import logging
 
+    logging.disable_progress_bar()
     return UNet2DConditionModel.from_pretrained(
         folder / "unet", torch_dtype=number_type, local_files_only=True, use_safetensors=True
     )  # type: ignore[no-any-return]

@@ -54,7 +54,7 @@ def text_encoder(words: CLIPTokenizer, width: int = 32) -> CLIPTextModel:
 
 def autoencoder(channels: int = 4) -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(8, 16), latent_channels=channels, norm_num_groups=4, sample_size=64,
+        block_out_channels=(8, 16), latent_channels=channels, norm_num_groups=4, sample_size=64, mid_block_add_attention=False,
         down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
     )  # fmt: skip
 
