@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipelines.previews import Look
     from pipelines.types import Cond, Constrain, Sampling
 
-DECODE_MAPS = 6  # full-size feature maps alive at once while decoding: 1.61 GB at 1024 px and 128 channels in fp16
+DECODE_MAPS = 1.5  # feature maps of the picture's size and the middle level's width: 1.61 GB at 1024 px, 512 channels
 PREVIEW_SECONDS = 0.15  # between two previews at the least; more than the eye follows costs time
 
 SamplerChoice = Annotated[Choice, OneOf(samplers), *knob("Sampler", "The walk from noise to picture.")]
@@ -68,9 +68,8 @@ def expected(request: Sampled, memory: Memory) -> Expectation:
     width, height, count = (int(getattr(request, field, 1)) for field in ("width", "height", "count"))
     step, decode = (memory.expected(work, spec.name, width, height) for work in ("net", "decode"))
     kind = memory.number_type(spec.vae).itemsize
-    needed = (
-        sum(memory.weight(part) for part in (spec.text, spec.net, spec.vae))
-        + width * height * spec.vae.width * kind * DECODE_MAPS
+    needed = sum(memory.weight(part) for part in (spec.text, spec.net, spec.vae)) + int(
+        width * height * spec.vae.width * kind * DECODE_MAPS
     )
     if step is None or decode is None:
         return Expectation(None, needed, "not measured on this machine yet")

@@ -24,7 +24,9 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toy(toy_folder: Path) -> Iterator[ModelSpec]:
-    """The toy checkpoint, registered for one test."""
-    spec = models.add("toy", load_folder(toy_folder / "toy", "toy", title="Toy"))
-    yield spec
+    """The toy checkpoint, registered for one test; the page that other tests drive may have one of that name."""
+    elsewhere = models.remove("toy") if "toy" in models else None
+    yield models.add("toy", load_folder(toy_folder / "toy", "toy", title="Toy"))
     models.remove("toy")
+    if elsewhere:
+        models.add("toy", elsewhere)

@@ -64,13 +64,8 @@ def _spec(
         name=name,
         family="Stable Diffusion",
         text=folder_part("The text encoder", folder / "text_encoder", text_width, partial(_text, folder), words),
-        net=folder_part(
-            "The painter",
-            folder / "unet",
-            sorted(net["block_out_channels"])[len(net["block_out_channels"]) // 2],
-            partial(_net, folder),
-        ),
-        vae=folder_part("The autoencoder", folder / "vae", vae["block_out_channels"][0], partial(_vae, folder)),
+        net=folder_part("The painter", folder / "unet", _width(net), partial(_net, folder)),
+        vae=folder_part("The autoencoder", folder / "vae", _width(vae), partial(_vae, folder)),
         preview=_preview_part(folder),
         channels=int(vae["latent_channels"]),
         factor=factor,
@@ -82,6 +77,12 @@ def _spec(
         encode=partial(_encode, scale=scale, shift=shift),
         **known,
     )
+
+
+def _width(settings: dict[str, Any]) -> int:
+    """The channels of a network's middle level."""
+    widths = sorted(settings["block_out_channels"])
+    return int(widths[len(widths) // 2])
 
 
 def predictor(net: Any, prediction: str, table: Any) -> Predict:

@@ -16,8 +16,8 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from pipelines.device import Device
 from pipelines.events import Finished
 from pipelines.memory import Memory
-from pipelines.models import POCKET
-from pipelines.models.stable_diffusion import load_folder, models
+from pipelines.models import POCKET, models
+from pipelines.models.stable_diffusion import load_folder
 from pipelines.tasks import run
 from pipelines.tasks.text_to_image import TextToImage
 from tests.bench.checkpoints import sd15_size

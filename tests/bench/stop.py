@@ -13,6 +13,7 @@ from pipelines.events import Progress, Stage
 from pipelines.memory import Memory
 from pipelines.runner import Runner
 from pipelines.tasks.text_to_image import TextToImage
+from pipelines.warming import settle
 
 
 def stopped_after(runner: Runner, model: str, steps: int, decoding: bool = False) -> tuple[float, float]:
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--stops", type=int, default=20)
     asked = parser.parse_args()
+    settle()  # as the studio does when it starts
     runner = Runner(lambda: Memory(Device("cpu")))
     stopped_after(runner, asked.model, 5)
     walks = [stopped_after(runner, asked.model, 4 + k % 5) for k in range(asked.stops)]
