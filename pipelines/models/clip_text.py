@@ -1,14 +1,18 @@
 """CLIP's text encoder as the studio lends it: a prompt of any length and with weights becomes a `Cond`."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging
 
+from pipelines.parts import json_file
 from pipelines.prompts import Span, sentences, spans
 from pipelines.types import Cond
 
@@ -24,32 +28,50 @@ class Segment:
 
 
 class ClipText(nn.Module):
-    """prompt -> Cond, tokens (1, T, D). T is the tokenizer's length where the prompt fits, and as long as it takes
-    where it does not: segments are encoded apart, each keeps its start token, and the mean pad embedding of the
-    empty prompt fills what is left. LongAlign, Liu et al. 2024, Section 3.1 (arXiv:2410.11817).
+    """prompt -> Cond, tokens (1, T, D), the last hidden states; in `extras` "penultimate" (1, T, D) and "penultimate
+    fill" (1, 1, D), the states one layer earlier, "pooled" (1, P), the whole prompt in one vector, and "ids" (1, n),
+    the numbers of the tokens that the first n states are of.
+
+    T is the tokenizer's length where the prompt fits, and as long as it takes where it does not: segments are encoded
+    apart, each keeps its start token, and the mean pad embedding of the empty prompt fills what is left; the first
+    segment is pooled. LongAlign, Liu et al. 2024, Section 3.1 (arXiv:2410.11817).
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer, model: CLIPTextModel) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, model: CLIPTextModel | CLIPTextModelWithProjection) -> None:
         super().__init__()
         self.tokenizer, self.model = tokenizer, model
         self.room = tokenizer.model_max_length - 2  # tokens of one segment, less start and end
+        self.coined: dict[str, list[int]] = {}  # words that were taught -> ids below 0
 
     @classmethod
-    def load(cls, folder: Path, number_type: torch.dtype) -> "ClipText":
+    def load(
+        cls, folder: Path, number_type: torch.dtype, encoder: str = "text_encoder", tokenizer: str = "tokenizer"
+    ) -> "ClipText":
         """From a checkpoint in the diffusers layout."""
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        model = CLIPTextModel.from_pretrained(
-            folder / "text_encoder", dtype=number_type, local_files_only=True, use_safetensors=True
+        settings = json_file(folder / encoder / "config.json")
+        projects = settings.get("architectures") == [CLIPTextModelWithProjection.__name__]
+        model = (CLIPTextModelWithProjection if projects else CLIPTextModel).from_pretrained(
+            folder / encoder, dtype=number_type, local_files_only=True, use_safetensors=True
         )
-        return cls(tokenizer, model)
+        return cls(CLIPTokenizer.from_pretrained(folder / tokenizer, local_files_only=True), model)
 
     def forward(self, prompt: str) -> Cond:
-        empty = self._encoded([])  # (1, L, D)
-        fill = empty[:, 2:].mean(1, keepdim=True)  # behind start and end stand only pads
+        empty, _ = self._encoded([])  # (1, L, D), twice
+        fills = [states[:, 2:].mean(1, keepdim=True) for states in empty]  # behind start and end stand only pads
         segments = list(self._segments(spans(prompt)))
-        if len(segments) == 1:
-            return Cond(self._weighted(segments[0], empty), fill)
-        kept = [self._weighted(each, empty)[:, : 1 + len(each.ids)] for each in segments]
+        read = [self._weighted(each, empty) for each in segments]
+        both = [Cond(states, fill) for states, fill in zip(read[0][0], fills, strict=True)]
+        if len(segments) > 1:
+            both = [self._chained([states[k] for states, _ in read], segments, fill) for k, fill in enumerate(fills)]
+        last, earlier = both
+        extras = {"penultimate": earlier.tokens, "penultimate fill": earlier.fill, "pooled": read[0][1]}
+        ids = [token for each in segments for token in (self.tokenizer.bos_token_id, *each.ids)]
+        extras["ids"] = torch.tensor([ids])  # as the states stand: each segment with its start token
+        return Cond(last.tokens, last.fill, extras)
+
+    def _chained(self, states: list[Tensor], segments: list[Segment], fill: Tensor) -> Cond:
+        """The states of all segments, each with its start token, filled up to a multiple of the tokenizer's length."""
+        kept = [known[:, : 1 + len(each.ids)] for known, each in zip(states, segments, strict=True)]
         cond = Cond(torch.cat(kept, 1), fill)
         length = -(-cond.tokens.shape[1] // (self.room + 2)) * (self.room + 2)
         return Cond(cond.lengthened(length), fill)
@@ -85,23 +107,67 @@ class ClipText(nn.Module):
         ids: list[int] = []
         weights: list[float] = []
         for piece in pieces:
-            more = self.tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids
+            more = self._ids(piece.text)
             ids, weights = ids + more, weights + [piece.weight] * len(more)
         return Segment(ids, weights)
 
-    def _encoded(self, ids: list[int]) -> Tensor:
-        """The last hidden state of start, ids, end and pads, (1, L, D) float32."""
+    def _ids(self, text: str) -> list[int]:
+        """The tokenizer's ids, and those of coined words where they stand."""
+        if not self.coined:
+            return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids  # type: ignore[no-any-return]
+        words = "|".join(re.escape(word) for word in sorted(self.coined, key=len, reverse=True))
+        ids: list[int] = []
+        for k, piece in enumerate(re.split(rf"(?<!\w)({words})(?!\w)", text, flags=re.IGNORECASE)):
+            plain = k % 2 == 0  # what was split by stands at odd places
+            known = self.tokenizer(piece, add_special_tokens=False, verbose=False).input_ids if plain else []
+            ids += known if plain else self.coined[piece.lower()]
+        return ids
+
+    @contextmanager
+    def taught(self, words: Mapping[str, Tensor]) -> Iterator[None]:
+        """For the length of a block each of these words stands for its vectors (n, D); the weights stay as they are.
+
+        Textual inversion, Gal et al. 2022 (arXiv:2208.01618). The ids are below 0, which no vocabulary has.
+        """
+        embedding = self.model.get_input_embeddings()
+        rows = torch.cat(list(words.values())).to(embedding.weight) if words else embedding.weight[:1]
+        seen: list[Tensor] = []
+
+        def hide(_: Any, given: tuple[Tensor]) -> tuple[Tensor]:
+            seen.append(given[0])
+            return (given[0].clamp(min=0),)
+
+        def fill(_: Any, __: Any, known: Tensor) -> Tensor:
+            ids = seen.pop()  # (1, L)
+            return torch.where((ids < 0)[..., None], rows[(-1 - ids).clamp(min=0)], known)
+
+        hooks = [embedding.register_forward_pre_hook(hide), embedding.register_forward_hook(fill)]
+        taken = 0
+        for word, vectors in words.items():
+            self.coined[word.lower()] = [-1 - taken - k for k in range(len(vectors))]
+            taken += len(vectors)
+        try:
+            yield
+        finally:
+            self.coined = {}
+            for hook in hooks:
+                hook.remove()
+
+    def _encoded(self, ids: list[int]) -> tuple[list[Tensor], Tensor]:
+        """The last hidden states and those before, (1, L, D) each, and the pooled one, of start, ids, end and pads."""
         known = self.tokenizer
         row = [known.bos_token_id, *ids, known.eos_token_id]
         row += [known.pad_token_id] * (known.model_max_length - len(row))
         place = self.model.get_input_embeddings().weight.device
-        return self.model(torch.tensor([row], device=place)).last_hidden_state.float()
+        read = self.model(torch.tensor([row], device=place), output_hidden_states=True)
+        pooled = read.text_embeds if "text_embeds" in read else read.pooler_output
+        return [read.last_hidden_state.float(), read.hidden_states[-2].float()], pooled.float()
 
-    def _weighted(self, segment: Segment, empty: Tensor) -> Tensor:
-        """Each token's embedding moved away from the empty prompt's, or towards it, by its weight."""
-        encoded = self._encoded(segment.ids)
+    def _weighted(self, segment: Segment, empty: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Each token's embedding moved away from the empty prompt's, or towards it, by its weight; and the pooled."""
+        encoded, pooled = self._encoded(segment.ids)
         if all(weight == 1 for weight in segment.weights):
-            return encoded
-        weights = encoded.new_ones(encoded.shape[1])
+            return encoded, pooled
+        weights = pooled.new_ones(encoded[0].shape[1])
         weights[1 : 1 + len(segment.weights)] = weights.new_tensor(segment.weights)
-        return empty.lerp(encoded, weights[None, :, None])
+        return [none.lerp(states, weights[None, :, None]) for none, states in zip(empty, encoded, strict=True)], pooled

@@ -26,7 +26,11 @@ def own_grid(table: Tensor, steps: int, config: dict[str, Any]) -> Tensor:
     total = len(table)
     spacing, offset = config.get("timestep_spacing", "leading"), int(config.get("steps_offset", 0))
     at: np.ndarray[Any, Any]
-    if spacing == "linspace" or steps > total:
+    skipped = int(config.get("original_inference_steps", 50)) if config.get("_class_name") == "LCMScheduler" else 0
+    if steps <= skipped:  # Luo et al. 2023, Section 4.3: some of the levels that the distillation skipped between
+        taught = np.arange(skipped, 0, -1) * (total // skipped) - 1
+        at = taught[np.floor(np.linspace(0, skipped, steps, endpoint=False)).astype(int)]
+    elif spacing == "linspace" or steps > total:
         at = np.linspace(0, total - 1, steps)[::-1]
     elif spacing == "leading":
         at = (np.arange(steps) * (total // steps)).round()[::-1] + offset
