@@ -28,6 +28,10 @@ class Sampler(Method):
     calls: ClassVar[int] = 1
     jumps: ClassVar[bool] = False
 
+    def evaluations(self, steps: int) -> int:
+        """How many estimates a walk of so many steps asks for; the step to 0 needs one."""
+        return steps * self.calls - (self.calls - 1)
+
     def __call__(self, denoise: Denoise, x: Tensor, sigmas: Tensor, path: Path) -> Sampling:
         raise TypeError(f"{type(self).__name__} does not say how it samples")
 

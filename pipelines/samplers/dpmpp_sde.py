@@ -47,7 +47,7 @@ class DpmppSde(Sampler):
         x' = sigma'/sigma e^{-eta^2 h} x + alpha' (1 - e^{-(1 + eta^2) h}) x0, with h the step in log-SNR.
         """
         h = path.log_snr(sigma_next) - path.log_snr(sigma)
-        lost = self.eta**2 * h
+        lost = self.eta**2 * h if self.eta else h.new_zeros(())  # h is infinite from the pure noise of a straight path
         return sigma_next / sigma * (-lost).exp() * x - path.alpha(sigma_next) * (-(h + lost)).expm1() * denoised
 
     def _noise(self, x: Tensor, sigma: Tensor, sigma_next: Tensor, path: Path) -> Tensor:
@@ -59,7 +59,12 @@ class DpmppSde(Sampler):
 
 
 def between(sigma: Tensor, sigma_next: Tensor, share: float, path: Path) -> Tensor:
-    """The noise level at `share` of the way in lambda: sigma = 1 / (e^lambda / alpha), solved for both paths."""
+    """The noise level at `share` of the way in lambda: sigma = 1 / (e^lambda / alpha), solved for both paths.
+
+    From pure noise on a straight path, infinitely far in lambda, it is `share` of the way in sigma.
+    """
+    if path.alpha(sigma) == 0:
+        return sigma.lerp(sigma_next, share)
     lam = path.log_snr(sigma).lerp(path.log_snr(sigma_next), share)
     if path.alpha(sigma) == 1:
         return (-lam).exp()

@@ -33,6 +33,7 @@ Extra = Annotated[
 class Heun(Sampler):
     """Two model calls per step, far fewer steps. Karras et al. 2022, Algorithms 1 and 2 (arXiv:2206.00364)."""
 
+    title = "Heun (EDM)"
     order = 2
     calls = 2
 
