@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +16,30 @@ from tqdm import tqdm
 from pipelines.training.autoencoder import to_pixels
 from pipelines.training.linear_code import CHANNELS, PATCH, LinearCode
 from pipelines.training.scenes import Split, caption, draw, sample_scene, stream
+from pipelines.training.world import Scene
 
 Shape = tuple[int, int]  # width, height
 SHAPES: dict[Shape, float] = {(256, 256): 0.8, (320, 192): 0.1, (192, 320): 0.1}
 CHUNK = 250
+THINGS = 4.0
+
+
+class Examples(NamedTuple):
+    """What is learned from in one step."""
+
+    latents: Tensor  # (B, 32, H/16, W/16) fp32
+    sentences: list[str]
+    where: Tensor  # (B, 1, H/16, W/16) fp32, what each place counts
+
+
+def importance(scene: Scene, width: int, height: int) -> np.ndarray:
+    """THINGS where a thing lies, 1 elsewhere, (H/16, W/16) fp32: backdrops are most of a picture and easily learned."""
+    y, x = np.mgrid[: height // PATCH, : width // PATCH] * PATCH + PATCH / 2
+    where = np.ones(x.shape, np.float32)
+    for item in scene.items:
+        half = item.scale * min(width, height) / 2 + PATCH / 2
+        where[(abs(x - item.x * width) < half) & (abs(y - item.y * height) < half)] = THINGS
+    return where
 
 
 @dataclass(frozen=True)
@@ -28,13 +49,16 @@ class Page:
     shape: Shape
     split: Split
     first: int
-    latents: np.ndarray  # (N, 8, H/8, W/8) fp16, on disk
+    latents: np.ndarray  # (N, 32, H/16, W/16) fp16, on disk
 
-    def take(self, numbers: list[int], rng: Random) -> tuple[Tensor, list[str]]:
-        """Latents (B, 8, H/8, W/8) fp32 and a sentence for each."""
+    def take(self, numbers: list[int], rng: Random) -> Examples:
+        """The examples of these numbers."""
         width, height = self.shape
         scenes = [sample_scene(stream(self.split, self.first + k), self.split, None, width, height) for k in numbers]
-        return torch.from_numpy(self.latents[numbers]).float(), [caption(scene, rng) for scene in scenes]
+        where = torch.from_numpy(np.stack([importance(scene, width, height) for scene in scenes]))[:, None]
+        return Examples(
+            torch.from_numpy(self.latents[numbers]).float(), [caption(scene, rng) for scene in scenes], where
+        )
 
 
 @dataclass(frozen=True)
@@ -43,7 +67,7 @@ class Album:
 
     pages: tuple[Page, ...]
 
-    def batch(self, seed: int, step: int, size: int) -> tuple[Tensor, list[str]]:
+    def batch(self, seed: int, step: int, size: int) -> Examples:
         """The examples of a step, all of one shape; shapes come as often as SHAPES says."""
         rng = Random(f"{seed} album {step}")
         page = rng.choices(self.pages, [SHAPES[page.shape] for page in self.pages])[0]

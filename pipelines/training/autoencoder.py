@@ -18,15 +18,15 @@ from pipelines.training.linear_code import CHANNELS, LinearCode
 from pipelines.training.patterns import pattern
 from pipelines.training.scenes import Split, draw, sample_scene, stream
 
-WIDTHS = (24, 48, 96, 160)
-TOY_WIDTHS = (8, 8, 16, 16)
+WIDTHS = (16, 32, 64, 128, 192)
+TOY_WIDTHS = (8, 8, 8, 16, 16)
 NOISE = 0.04  # on latents of unit size, so that the decoder forgives what the painter gets a little wrong
 APART = 0.6  # the share of the budget in which encoder and decoder learn apart
 LOG_VARIANCE = -14.0  # of the exported posterior: as good as certain, and finite
 
 
 def make_autoencoder(widths: tuple[int, ...] = WIDTHS) -> AutoencoderKL:
-    """An untrained AutoencoderKL, 8 pixels and 8 channels a latent, whose latents need no scaling."""
+    """An untrained AutoencoderKL, 16 pixels and 32 channels a latent, whose latents need no scaling."""
     return AutoencoderKL(
         block_out_channels=widths,
         down_block_types=["DownEncoderBlock2D"] * len(widths),
@@ -77,7 +77,7 @@ def picture_loss(painted: Tensor, pixels: Tensor) -> Tensor:
 
 
 def mean_latents(net: Any, pixels: Tensor) -> Tensor:
-    """The latents (B, 8, H/8, W/8) that the encoder would choose."""
+    """The latents (B, 32, H/16, W/16) that the encoder would choose."""
     return torch.as_tensor(net.encode(pixels).latent_dist.mean).float()
 
 

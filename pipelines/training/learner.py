@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pipelines.training.partner import Partner
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -40,35 +42,53 @@ class Budget:
         return self.rate * min(1.0, early) * (1 - math.sqrt(min(1.0, late)))
 
 
+def _is_matrix(name: str, weight: nn.Parameter) -> bool:
+    """Whether a weight maps features to features: neither a bias or norm, nor an embedding, nor the first or last."""
+    outer = ("embedding", "conv_in", "conv_out")
+    return weight.requires_grad and weight.ndim >= 2 and not any(word in name for word in outer)
+
+
 @dataclass
 class Learner:
-    """A network, its average over the last tenth of the steps, its optimiser and its clock."""
+    """A network, its average over the last tenth of the steps, its optimisers and its clock.
+
+    Matrices, convolutions among them, learn by Muon (Jordan et al. 2024; at AdamW's rate by Liu et al. 2025,
+    arXiv:2502.16982), everything else by AdamW.
+    """
 
     net: nn.Module
     average: nn.Module = field(init=False)
-    optimizer: torch.optim.Optimizer = field(init=False)
+    optimizers: tuple[torch.optim.Optimizer, ...] = field(init=False)
     step: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
-        learned = [weight for weight in self.net.parameters() if weight.requires_grad]
-        device = next(self.net.parameters()).device
-        self.optimizer = torch.optim.AdamW(
-            learned, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type in ("cpu", "cuda")
-        )
+        self._matrices = [weight for name, weight in self.net.named_parameters() if _is_matrix(name, weight)]
+        self._views = [nn.Parameter(weight.data.view(len(weight), -1)) for weight in self._matrices]
+        inside = {id(weight) for weight in self._matrices}
+        rest = [each for each in self.net.parameters() if each.requires_grad and id(each) not in inside]
+        fused = next(self.net.parameters()).device.type in ("cpu", "cuda")
+        adam = torch.optim.AdamW(rest, betas=(0.9, 0.99), weight_decay=0.01, fused=fused) if rest else None
+        muon = torch.optim.Muon(self._views, weight_decay=0.01, adjust_lr_fn="match_rms_adamw") if self._views else None
+        self.optimizers = tuple(each for each in (adam, muon) if each is not None)
 
-    def learn(self, loss: Tensor, rate: float) -> bool:
+    def learn(self, loss: Tensor, rate: float, partner: Partner | None = None) -> bool:
         """One step down the loss, the gradient's norm cut at one; False, and no step, where loss or gradient is not
         finite."""
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if partner:
+            partner.add(self.net)
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.step += 1
         if not bool(torch.isfinite(norm)):
             return False
-        self.optimizer.step()
+        for weight, view in zip(self._matrices, self._views, strict=True):
+            view.grad = None if weight.grad is None else weight.grad.view(len(weight), -1)
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.step()
         weights = [weight.detach() for weight in self.net.parameters()]
         torch._foreach_lerp_(list(self.average.parameters()), weights, max(0.0005, 10 / (self.step + 10)))
         return True
@@ -77,8 +97,9 @@ class Learner:
         """Write everything into one file, which replaces the old one when it is complete."""
         state = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         state |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for number, slots in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{number}.{slot}": value for slot, value in slots.items()}
+        for k, optimizer in enumerate(self.optimizers):
+            for number, slots in optimizer.state_dict()["state"].items():
+                state |= {f"optimizer.{k}.{number}.{slot}": value for slot, value in slots.items()}
         clock = {"clock": json.dumps({"step": self.step, "seconds": self.seconds})}
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
@@ -90,12 +111,12 @@ class Learner:
         state = load_file(path)
         for prefix, module in (("net.", self.net), ("average.", self.average)):
             module.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("optimizer."):
-                _, number, slot = name.split(".")
-                slots.setdefault(int(number), {})[slot] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+        for k, optimizer in enumerate(self.optimizers):
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name in (name for name in state if name.startswith(f"optimizer.{k}.")):
+                _, _, number, slot = name.split(".")
+                slots.setdefault(int(number), {})[slot] = state[name]
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
         clock = json.loads(read_metadata(path)["clock"])
         self.step, self.seconds = clock["step"], clock["seconds"]
 
@@ -117,6 +138,7 @@ class Course:
     examine: Callable[[], dict[str, float]]  # of the average
     show: Callable[[], None]  # a sample sheet
     run: Path
+    partner: Partner | None = None
     examine_every: int = 200
     save_seconds: float = 120.0
     show_seconds: float = 900.0
@@ -155,7 +177,7 @@ def _lines(course: Course, learner: Learner) -> Iterator[dict[str, float]]:
     began = time.monotonic() - learner.seconds
     while budget.fraction(learner.step, learner.seconds) < 1:
         losses.append(course.loss(learner.step))
-        took = learner.learn(losses[-1], budget.rate_at(learner.step, learner.seconds))
+        took = learner.learn(losses[-1], budget.rate_at(learner.step, learner.seconds), course.partner)
         failures = 0 if took else failures + 1
         if failures > 20:
             raise ArithmeticError(f"{course.name}: the loss has not been finite for 20 steps.")
@@ -164,5 +186,7 @@ def _lines(course: Course, learner: Learner) -> Iterator[dict[str, float]]:
             line = {"step": learner.step, "seconds": round(learner.seconds, 1)}
             line["loss"] = round(float(torch.stack([loss.detach() for loss in losses]).mean()), 5)
             losses.clear()
+            if course.partner:
+                line["partner"] = course.partner.taken
             yield line | (course.examine() if learner.step % course.examine_every == 0 else {})
     yield {"step": learner.step, "seconds": round(learner.seconds, 1), **course.examine()}

@@ -1,7 +1,7 @@
 """The linear patch code: what the built-in model's latents mean, fixed before any network is trained.
 
-Principal components of 8x8 patches, half-whitened, so that coarse components lead. The autoencoder learns to write and
-read these latents, and the painter can learn on them meanwhile, because they do not move.
+Principal components of 16x16 patches, half-whitened, so that coarse components lead. The autoencoder learns to write
+and read these latents, and the painter can learn on them meanwhile, because they do not move.
 """
 
 from collections.abc import Iterable
@@ -13,20 +13,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-PATCH = 8
-CHANNELS = 8
+PATCH = 16
+CHANNELS = 32
 
 
 @dataclass(frozen=True)
 class LinearCode:
-    """Two 8x8 convolutions that are each other's inverse on the subspace they keep."""
+    """Two 16x16 convolutions that are each other's inverse on the subspace they keep."""
 
-    mean: Tensor  # (192,) of a patch
-    write: Tensor  # (CHANNELS, 192) patch to latent
-    read: Tensor  # (192, CHANNELS) latent to patch
+    mean: Tensor  # (768,) of a patch
+    write: Tensor  # (CHANNELS, 768) patch to latent
+    read: Tensor  # (768, CHANNELS) latent to patch
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Latents (B, 8, H/8, W/8) of root mean square about one, for pixels (B, 3, H, W) in [-1, 1]."""
+        """Latents (B, 32, H/16, W/16) of root mean square about one, for pixels (B, 3, H, W) in [-1, 1]."""
         kernel = self.write.view(CHANNELS, 3, PATCH, PATCH)
         with torch.autocast(pixels.device.type, enabled=False):  # what is learned from must not be rounded
             return functional.conv2d(pixels, kernel, -self.write @ self.mean, stride=PATCH)

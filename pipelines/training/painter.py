@@ -22,14 +22,14 @@ DROPPED = 0.1  # share of examples learned without their sentence, for guidance
 class Size:
     """How large a painter is."""
 
-    widths: tuple[int, ...] = (48, 96, 192)
-    heads: tuple[int, ...] = (2, 3, 6)
+    widths: tuple[int, ...] = (96, 192)
+    heads: tuple[int, ...] = (3, 6)
     text_width: int = 192
     text_layers: int = 2
 
 
 POCKET = Size()
-SMALL = Size((32, 64, 96), (2, 4, 6))
+SMALL = Size((48, 96), (3, 3))
 SIZES = {"pocket": POCKET, "small": SMALL, "toy": Size((16, 32), (1, 2), 32, 1)}
 
 
@@ -41,16 +41,17 @@ class Painter(nn.Module):
         self.unet, self.text = unet, text
 
     def forward(self, x: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """The v (B, 8, h, w) in noised latents x for token numbers (B, LENGTH)."""
+        """The v (B, 32, h, w) in noised latents x for token numbers (B, LENGTH)."""
         states = self.text(tokens).last_hidden_state
         return torch.as_tensor(self.unet(x, timesteps, states).sample).float()
 
 
 def make_unet(size: Size = POCKET) -> UNet2DConditionModel:
-    """An untrained UNet: convolutions at the finest level, attention to itself and to the words below it."""
+    """An untrained UNet: convolutions at the finest level, attention to itself and to the words below it. The sentence
+    as a whole reaches every block by way of the time embedding, which at first it leaves as it is."""
     levels = len(size.widths) - 1
-    return UNet2DConditionModel(
-        sample_size=32,
+    unet = UNet2DConditionModel(
+        sample_size=16,
         in_channels=CHANNELS,
         out_channels=CHANNELS,
         block_out_channels=size.widths,
@@ -60,7 +61,11 @@ def make_unet(size: Size = POCKET) -> UNet2DConditionModel:
         attention_head_dim=size.heads,  # diffusers reads this as the number of heads
         cross_attention_dim=size.text_width,
         norm_num_groups=16,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=size.text_width // 32,
     )
+    nn.init.zeros_(unet.add_embedding.norm2.weight)
+    return unet
 
 
 def make_text(tokenizer: CLIPTokenizer, size: Size = POCKET) -> CLIPTextModel:
@@ -127,8 +132,15 @@ def drop_sentences(sentences: list[str], generator: torch.Generator) -> list[str
     return [sentence if keep else "" for sentence, keep in zip(sentences, kept.tolist(), strict=True)]
 
 
-def painter_loss(painter: Any, latents: Tensor, tokens: Tensor, alphas: Tensor, generator: torch.Generator) -> Tensor:
-    """The squared error of v on one batch."""
+def painter_loss(
+    painter: Any,
+    latents: Tensor,
+    tokens: Tensor,
+    alphas: Tensor,
+    generator: torch.Generator,
+    where: Tensor | None = None,
+) -> Tensor:
+    """The squared error of v on one batch; `where` (B, 1, h, w) says what each place counts, all alike if not given."""
     given = noised(latents, alphas, generator)
-    found = painter(given.x, given.timesteps, tokens)
-    return torch.mean((found - given.v).square())
+    error = (painter(given.x, given.timesteps, tokens) - given.v).square().mean(1, keepdim=True)
+    return torch.mean(error) if where is None else torch.sum(error * where) / torch.sum(where)

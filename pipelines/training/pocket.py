@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from pipelines.training.album import Album, make_album
 from pipelines.training.captions import words
 from pipelines.training.learner import Budget, Course, Learner, teach
 from pipelines.training.linear_code import LinearCode, fit
-from pipelines.training.painter import Painter, Size
+from pipelines.training.painter import SMALL, Painter
+from pipelines.training.partner import Partner
 from pipelines.training.sheet import PROMPTS, paint_latents, sheet
 from pipelines.training.words import make_tokenizer
 
@@ -119,45 +120,76 @@ def train_autoencoder(shop: Workshop) -> None:
     teach(Course("autoencoder", budget, loss, examine, show, asked.run), learner)
 
 
-def train_painter(shop: Workshop, name: str, size: Size, minutes: float) -> None:
-    """Stages `painter` and `small`; the small one learns with the text encoder of the large, which stays as it is."""
-    asked = shop.asked
-    budget = Budget(minutes, asked.steps, asked.painter_rate)
-    torch.manual_seed(asked.seed)
-    net = Painter(painter.make_unet(size), painter.make_text(shop.tokenizer, size))
-    if shop.device.type == "cpu":  # torch's own attention spends a fifth of a step in its backward: 17.7 against 22.4/s
-        net.unet.set_attn_processor(AttnProcessor())
-    if asked.begin_from and name == "painter":
-        export.take(net, asked.begin_from)
-    if name == "small":
-        net.text = export.painter(asked.run / "painter.safetensors", shop.tokenizer).text.requires_grad_(False)
-    learner = Learner(net.to(shop.device))
-    training, album = shop.compiled(learner.net), shop.album("train", asked.scenes)
-    alphas, exams = painter.make_scheduler().alphas_cumprod, shop.album("held_out", HELD_OUT)
+@dataclass
+class Lectern:
+    """The net of stage `painter` or `small`, and its losses."""
 
-    def examples(source: Album, step: int, batch: int) -> tuple[Tensor, Tensor, torch.Generator]:
-        latents, sentences = source.batch(asked.seed, step, batch)
+    shop: Workshop
+    name: str
+
+    @cached_property
+    def net(self) -> Painter:
+        """Untrained or as it was exported; the small one learns with the text encoder of the large, which stays."""
+        shop, size = self.shop, SMALL if self.name == "small" else painter.SIZES[self.shop.asked.size]
+        torch.manual_seed(shop.asked.seed)
+        net = Painter(painter.make_unet(size), painter.make_text(shop.tokenizer, size))
+        if shop.device.type == "cpu":  # torch's own attention spends a fifth of a step in its backward
+            net.unet.set_attn_processor(AttnProcessor())
+        if shop.asked.begin_from and self.name == "painter":
+            export.take(net, shop.asked.begin_from)
+        if self.name == "small":
+            net.text = export.painter(shop.asked.run / "painter.safetensors", shop.tokenizer).text.requires_grad_(False)
+        return net.to(shop.device)
+
+    @cached_property
+    def training(self) -> Any:
+        """The net as it is called."""
+        return self.shop.compiled(self.net)
+
+    @cached_property
+    def album(self) -> Album:
+        """What is learned from."""
+        return self.shop.album("train", self.shop.asked.scenes)
+
+    def loss(self, step: int) -> Tensor:
+        """The loss of a step; places where things are count more."""
+        return self.error(self.training, self.album, step, self.shop.asked.painter_batch, even=False)
+
+    def error(self, net: Any, source: Album, step: int, batch: int, even: bool) -> Tensor:
+        """The loss on examples of a source."""
+        shop = self.shop
+        latents, sentences, where = source.batch(shop.asked.seed, step, batch)
         generator = shop.generator(step)
-        tokens = painter.tokenize(shop.tokenizer, painter.drop_sentences(sentences, generator))
-        return latents.to(shop.device), tokens.to(shop.device), generator
-
-    def loss(step: int) -> Tensor:
-        latents, tokens, generator = examples(album, step, asked.painter_batch)
+        tokens = painter.tokenize(shop.tokenizer, painter.drop_sentences(sentences, generator)).to(shop.device)
+        alphas, weights = painter.make_scheduler().alphas_cumprod, None if even else where.to(shop.device)
         with shop.numbers():
-            return painter.painter_loss(training, latents, tokens, alphas, generator)
+            return painter.painter_loss(net, latents.to(shop.device), tokens, alphas, generator, weights)
+
+
+def lessons(asked: argparse.Namespace, name: str) -> tuple[Painter, Callable[[int], Tensor]]:
+    """What a partner learns with."""
+    lectern = Lectern(Workshop(asked), name)
+    return lectern.net, lectern.loss
+
+
+def train_painter(shop: Workshop, name: str, minutes: float) -> None:
+    """Stages `painter` and `small`."""
+    asked, lectern = shop.asked, Lectern(shop, name)
+    learner, exams = Learner(lectern.net), shop.album("held_out", HELD_OUT)
 
     @torch.no_grad()
     def examine() -> dict[str, float]:
-        latents, tokens, generator = examples(exams, 0, 96)
-        with shop.numbers():
-            return {"held_out": float(painter.painter_loss(learner.average, latents, tokens, alphas, generator))}
+        return {"held_out": float(lectern.error(learner.average, exams, 0, 96, even=True))}
 
     def show() -> None:
         with shop.numbers():
             latents = paint_latents(learner.average, shop.tokenizer, list(PROMPTS[: asked.sheet]))
         sheet(shop.decoder(), latents.float()).save(asked.run / f"{name}-{learner.step:06d}.png")
 
-    teach(Course(name, budget, loss, examine, show, asked.run), learner)
+    build = partial(lessons, asked, name)
+    partner = None if asked.partner_core is None else Partner(build, learner.net, asked.partner_core)
+    budget = Budget(minutes, asked.steps, asked.painter_rate)
+    teach(Course(name, budget, lectern.loss, examine, show, asked.run, partner), learner)
 
 
 def parse(line: list[str] | None = None) -> argparse.Namespace:
@@ -182,6 +214,9 @@ def parse(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="torch.compile; pays on a GPU alone")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument(
+        "--partner-core", type=int, help="a core for a second process that learns along when it is free"
+    )
     parser.add_argument("--sheet", type=int, default=12, help="pictures on a sample sheet, at most 36")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(line)
@@ -199,9 +234,9 @@ def main(line: list[str] | None = None) -> None:
     if "autoencoder" in asked.stages:
         train_autoencoder(shop)
     if "painter" in asked.stages:
-        train_painter(shop, "painter", painter.SIZES[asked.size], asked.painter_minutes)
+        train_painter(shop, "painter", asked.painter_minutes)
     if "small" in asked.stages:
-        train_painter(shop, "small", painter.SIZES["small"], asked.small_minutes)
+        train_painter(shop, "small", asked.small_minutes)
     if "export" in asked.stages:
         learned = export.painter(asked.run / "painter.safetensors", shop.tokenizer, painter.SIZES[asked.size])
         vae = export.averaged(asked.run / "autoencoder.safetensors", shop.autoencoder())

@@ -30,13 +30,13 @@ PROMPTS = (
 
 @torch.no_grad()
 def paint_latents(painter: Any, tokenizer: Any, prompts: list[str], steps: int = 20, guidance: float = 4.0) -> Tensor:
-    """Latents (B, 8, 32, 32) for the prompts, by DDIM with classifier-free guidance; picture k has seed k."""
+    """Latents (B, 32, 16, 16) for the prompts, by DDIM with classifier-free guidance; picture k has seed k."""
     device = next(painter.parameters()).device
     scheduler: DDIMScheduler = make_scheduler()
     scheduler.set_timesteps(steps)
     tokens = tokenize(tokenizer, [*prompts, *[""] * len(prompts)]).to(device)
     seeds = [torch.Generator().manual_seed(k) for k in range(len(prompts))]
-    x = torch.stack([torch.randn(CHANNELS, 32, 32, generator=seed) for seed in seeds]).to(device)
+    x = torch.stack([torch.randn(CHANNELS, 16, 16, generator=seed) for seed in seeds]).to(device)
     for t in scheduler.timesteps.tolist():
         said, unsaid = painter(torch.cat([x, x]), torch.full((2 * len(x),), t, device=device), tokens).chunk(2)
         x = scheduler.step(unsaid + guidance * (said - unsaid), t, x).prev_sample

@@ -1,0 +1,120 @@
+"""Where in a picture a word is, by the network's own cross attention: localized attention-guided sampling.
+
+Ham et al. 2024, Section 3.3 (arXiv:2405.12978): residuals act where the word is looked at, and the rest is the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.types import Cond, Predict
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A word: its token numbers, and how much of the strongest attention a place needs, 0 to 1."""
+
+    tokens: tuple[int, ...]
+    threshold: float
+
+
+@dataclass
+class Attention:
+    """What the running pass looks at, for every word that is sought: maps (n, N) by the transformer they are of."""
+
+    sought: Mapping[str, Sought]
+    watched: Sequence[Any] = ()
+    spots: dict[str, Tensor] = field(default_factory=dict)  # (n, T), 1 where the word's tokens stand
+    maps: dict[tuple[str, nn.Module], list[Tensor]] = field(default_factory=dict)
+
+    def predicting(self, predict: Predict) -> Predict:
+        """The same estimate, with the places of the words in its conditions known to those who look."""
+
+        def located(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+            length = max(each.tokens.shape[1] for each in conds)
+            for name, each in self.sought.items():
+                rows = torch.stack([spots_in(cond, each.tokens, length) for cond in conds])  # (conds, T)
+                self.spots[name] = rows.repeat_interleave(len(x), 0).to(x.device)
+            self.maps.clear()
+            return predict(x, sigma, conds)
+
+        return located
+
+    def note(self, transformer: nn.Module, attention: Any, seen: Tensor, read: Tensor) -> None:
+        """Look where `seen` (n, N, C) attends to the words' tokens among `read` (n, T, D)."""
+        if not self.spots or next(iter(self.spots.values())).shape != read.shape[:2]:
+            return
+        query, key = (
+            each.unflatten(-1, (attention.heads, -1)).transpose(1, 2).float()
+            for each in (attention.to_q(seen), attention.to_k(read))
+        )
+        shares = (query @ key.transpose(-1, -2) * attention.scale).softmax(-1).mean(1)  # (n, N, T)
+        for name, spots in self.spots.items():
+            self.maps.setdefault((name, transformer), []).append((shares * spots[:, None]).sum(-1))
+
+    def masks(self) -> dict[str, Callable[[nn.Module], Callable[[Tensor], Tensor] | None]]:
+        """For each word, layer -> where its change acts; everywhere in layers that are no transformer's last."""
+        owners = {each.proj_out: each for each in self.watched}
+
+        def of(name: str, layer: nn.Module) -> Callable[[Tensor], Tensor] | None:
+            return self.where(name, owners[layer]) if layer in owners else None
+
+        return {name: partial(of, name) for name in self.sought}
+
+    def where(self, name: str, transformer: nn.Module) -> Callable[[Tensor], Tensor]:
+        """answer -> 1 where the word is looked at and 0 elsewhere, shaped to multiply it."""
+
+        def mask(answer: Tensor) -> Tensor:
+            maps = self.maps.get((name, transformer))
+            if not maps:
+                return answer.new_ones(())
+            mean = torch.stack(maps).mean(0)  # (n, N)
+            low, high = mean.amin(1, keepdim=True), mean.amax(1, keepdim=True)
+            said = self.spots[name].any(1, keepdim=True)
+            there = ((mean - low) / (high - low).clamp(min=1e-12) > self.sought[name].threshold) & said
+            there = there.to(answer)
+            return there.reshape(len(there), 1, *answer.shape[-2:]) if answer.dim() == 4 else there[..., None]
+
+        return mask
+
+
+def spots_in(cond: Cond, tokens: tuple[int, ...], length: int) -> Tensor:
+    """1 where these tokens stand one after another in a condition, 0 elsewhere, (length,)."""
+    ids = cond.extras["ids"][0].tolist() if "ids" in cond.extras else []
+    spots = torch.zeros(length)
+    for k in range(len(ids) - len(tokens) + 1):
+        if tuple(ids[k : k + len(tokens)]) == tokens:
+            spots[k : k + len(tokens)] = 1
+    return spots
+
+
+def transformers(net: nn.Module) -> list[Any]:
+    """The transformers of a UNet whose blocks read words."""
+    return [
+        each
+        for name, each in net.named_modules()
+        if hasattr(each, "transformer_blocks") and hasattr(each, "proj_out") and ".attentions." in f".{name}"
+    ]
+
+
+@contextmanager
+def attending(net: nn.Module, sought: Mapping[str, Sought]) -> Iterator[Attention]:
+    """The attention of a lent network to words, watched until the block is left; nothing where none is sought."""
+    attention = Attention(sought, transformers(net) if sought else [])
+    with ExitStack() as stack:
+        for transformer in attention.watched:
+            for block in transformer.transformer_blocks:
+
+                def look(layer: Any, given: Any, named: Any, transformer: nn.Module = transformer) -> None:
+                    attention.note(transformer, layer, given[0], named["encoder_hidden_states"])
+
+                hook = block.attn2.register_forward_pre_hook(look, with_kwargs=True)
+                stack.callback(hook.remove)
+        yield attention

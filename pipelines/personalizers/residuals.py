@@ -1,0 +1,38 @@
+"""Personalized Residuals: the last layer of every transformer learns a residual, which acts where the word is seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pipelines.knobs import knob
+from pipelines.personalizers import Personalizer, Rank, personalizers
+
+if TYPE_CHECKING:
+    from pipelines.pupil import Pupil, Subject
+
+Localized = Annotated[
+    float,
+    *knob(
+        "Localized",
+        "How much of the strongest attention a place must pay the word to be changed; 0 changes the whole picture.",
+        ge=0,
+        le=0.95,
+        step=0.05,
+    ),
+]
+
+
+@personalizers.register("residuals")
+class Residuals(Personalizer):
+    """Small residuals that act only where the word is seen, so that the place around stays the model's own. Ham et al.
+    2024 (arXiv:2405.12978)."""
+
+    title = "Personalized residuals"
+
+    rank: Rank = 16
+    localized: Localized = 0.3
+
+    def __call__(self, subject: Subject) -> Pupil:
+        from pipelines.lessons import RESIDUALS, LoraPupil
+
+        return LoraPupil.starting(subject, self.rank, 0.0, RESIDUALS)
