@@ -7,17 +7,22 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from pipelines.events import Ending, Event, Progress
+from pipelines.events import Ending, Event, Finished, Progress
 from pipelines.request import Request
 
 
 class Job:
     """A request on its way. Events are kept, so that any number of pages can watch, from the start or later on."""
 
-    def __init__(self, request: Request, owner: str) -> None:
-        self.id = uuid.uuid4().hex
+    def __init__(self, request: Request, owner: str, id: str = "") -> None:
+        self.id = id or uuid.uuid4().hex
         self.request, self.owner = request, owner
         self.created, self.started = time.time(), 0.0
+        self.place = self.created  # in line; the lowest is next
+        self.held = False  # it waits until somebody says go on
+        self.was_left = False  # by a studio that was ended
+        self.was_cut_off = False  # it ran there
+        self.dismissed = False  # it broke, and nobody is offered it any more
         self.stopping = threading.Event()
         self._said: list[tuple[int, Event]] = []  # numbered, so that a watcher knows what is new to it
         self._changed = threading.Condition()
@@ -72,3 +77,22 @@ class Job:
 
     def _after(self, heard: int) -> list[tuple[int, Event]]:
         return [each for each in self._said if each[0] > heard]
+
+
+def rest(request: Request, made: int) -> Request | None:
+    """The request for the pictures that are not made yet; None where all of them are."""
+    if hasattr(request, "left"):
+        return request.left(made)  # type: ignore[no-any-return]
+    count = getattr(request, "count", 1)
+    if not 0 < made <= count:
+        return request
+    if made == count:
+        return None
+    left = getattr(request, "singles")()[made]  # noqa: B009  # whatever has a count has singles
+    return left.model_copy(update={"count": count - made})  # type: ignore[no-any-return]
+
+
+def left_of(job: Job) -> Request:
+    """The request for what an ended job has not painted; all of it where it has painted everything."""
+    made = sum(isinstance(event, Finished) for event in job.latest())
+    return rest(job.request, made) or job.request

@@ -1,78 +1,130 @@
 """Models are lent: `with memory.use(part) as net` is the only way to hold one.
 
-Weights do not change while serving, so leaving the device is dropping the copy and pointing back at the host's
-master: nothing is ever copied back. It does not know what the parts are for.
+Weights do not change while serving, so leaving the device is dropping the copy and pointing back at the file or at the
+host's master: nothing is ever copied back. It does not know what the parts are for.
 """
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
 
-from pipelines.device import Device
-from pipelines.errors import DoesNotFit
+from pipelines.device import Device, is_shortage
 from pipelines.estimate import Ledger
+from pipelines.notes import Notes
 from pipelines.parts import Part
+from pipelines.resident import Resident, Rung
+from pipelines.rooms import Rooms
+from pipelines.work import Lending, Work
+
+__all__ = ["Memory", "Resident", "Work"]
 
 T = TypeVar("T")
-REMEMBERED = 64  # encoded prompts kept; each is well under a megabyte
-
-
-@dataclass
-class Resident:
-    """A part that is loaded: where it is, what it weighs, and how many hold it."""
-
-    part: Part
-    module: nn.Module
-    number_type: torch.dtype
-    bytes: int
-    master: dict[str, Tensor] = field(default_factory=dict)
-    on_device: bool = False
-    lent: int = 0
-    last_use: int = 0
 
 
 class Memory:
-    """The shared registry of loaded parts, within a budget of bytes on one device."""
+    """The shared registry of loaded parts, within a budget of bytes on one device and another in host memory."""
 
-    def __init__(self, device: Device | None = None, budget: int | None = None, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        device: Device | None = None,
+        budget: int | None = None,
+        ledger: Ledger | None = None,
+        ram: int | None = None,
+    ) -> None:
         self.device = device or Device()
-        self.budget = self.device.default_budget() if budget is None else budget
-        self._residents: dict[tuple[str, torch.dtype], Resident] = {}
-        self._notes: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.RLock()
-        self._clock = 0
         self.ledger = Ledger() if ledger is None else ledger
-        self.check: Callable[[], None] = lambda: (
-            None
-        )  # called between the blocks of a lent network; may raise to end it
+        self.check: Callable[[], None] = lambda: None  # called between blocks of a lent network; may raise to end it
+        self._rooms = Rooms(self.device, budget, self.ledger, ram, lambda: self.check(), self._say)
+        self._notes = Notes()
+        self._lock = threading.RLock()
+        self.estimates = 0  # of x0, that networks were asked for since the studio began; see `types.counted`
+        self._clock = 0
+        self._lent: list[Lending] = []
+        self._remarks: dict[str, bool] = {}  # sentence -> whether it was heard
+
+    @property
+    def budget(self) -> int:
+        """Bytes that weights, and what networks work with, may take on the device."""
+        return self._rooms.budget
+
+    @budget.setter
+    def budget(self, count: int) -> None:
+        self._rooms.budget = count
+
+    def await_jobs(self, needs: Sequence[Collection[str]]) -> None:
+        """Be told the keys of the parts that each waiting job will lend, the next one first: they leave last."""
+        self._rooms.coming = needs
+
+    @property
+    def ram(self) -> int:
+        """Bytes of host memory that masters may take."""
+        return self._rooms.ram
 
     @contextmanager
     def use(self, part: Part) -> Iterator[Any]:
         """Lend `part` on the device until the block is left. Raises DoesNotFit, and what its loader raises."""
         with self._lock:
-            resident = self._admitted(part)
-            resident.lent += 1
+            lending = self._lend(part)
         try:
-            yield resident.module
+            yield lending.resident.module
+        except BaseException as error:
+            if self._rooms.short is None and is_shortage(error):
+                self._rooms.short = lending
+            raise
         finally:
             with self._lock:
-                resident.lent -= 1
+                self._take_back(lending)
+
+    @contextmanager
+    def working(self, work: Work) -> Iterator[None]:
+        """Until the block is left, room is made for this work, and its own parts are the last to be evicted. Raises
+        DoesNotFit at once where one of its parts has no room here in any way."""
+        self._rooms.work, self._rooms.short, self._remarks = work, None, {}
+        try:
+            with self._lock, torch.inference_mode(False), torch.no_grad():
+                self._rooms.admit(work)
+            yield
+        finally:
+            self._rooms.work = Work()
+
+    def remarks(self) -> list[str]:
+        """What a person should know about how the running job is fitted in, each sentence once."""
+        with self._lock:
+            fresh = [text for text, heard in self._remarks.items() if not heard]
+            self._remarks |= dict.fromkeys(fresh, True)
+        return fresh
+
+    def is_short(self, error: Exception) -> bool:
+        """Whether an error says that memory ran out."""
+        return is_shortage(error)
+
+    def foreseen(self, work: Work) -> list[str]:
+        """What a person should know beforehand of how such a job would be fitted in; none where it simply fits."""
+        return self._rooms.foreseen(work)
+
+    def step_down(self, again: bool) -> bool:
+        """After out of memory: everything idle leaves, and does not share the device again with the part that ran out,
+        at pictures of this size. Where there was nothing, or it is short `again`, that part may no longer lie on the
+        device as it did. False where nothing is left to try."""
+        with self._lock:
+            short, self._rooms.short = self._rooms.short, None
+            crowded = [each for each in self._rooms.idle() if short is None or each is not short.resident]
+            self.free()
+        if short is None:
+            return not again
+        if crowded and not again:
+            self._rooms.crowded.add((short.resident.part.key, short.pixels))
+            return True
+        self._rooms.failed.add((short.resident.part.key, short.pixels, short.rung))
+        return not again or short.resident.rungs()[-1] > short.rung
 
     def recall(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gave the last time it was asked for `key`, or gives now; the oldest are forgotten."""
-        if key not in self._notes:
-            self._notes[key] = make()
-            while len(self._notes) > REMEMBERED:
-                self._notes.popitem(last=False)
-        self._notes.move_to_end(key)
-        return self._notes[key]  # type: ignore[no-any-return]
+        return self._notes.recall(key, make)
 
     @contextmanager
     def timed(self, what: str, model: str, width: int, height: int, units: int = 1) -> Iterator[None]:
@@ -92,100 +144,80 @@ class Memory:
 
     def number_type(self, part: Part) -> torch.dtype:
         """The type this part is run in here."""
-        return part.number_type or self.device.number_type(part.width)
+        return self._rooms.number_type(part)
 
     def holds(self, part: Part) -> bool:
         """Whether lending `part` would load nothing."""
-        resident = self._residents.get((part.key, self.number_type(part)))
+        resident = self.found(part)
         return resident is not None and resident.on_device
+
+    def found(self, part: Part) -> Resident | None:
+        """Where a part is, if it is loaded at all."""
+        return self._rooms.residents.get((part.key, self.number_type(part)))
+
+    def found_any(self, part: Part) -> Resident | None:
+        """The same, whatever number type it is run in: to look at it without asking for one."""
+        return next((each for each in self.residents() if each.part.key == part.key), None)
 
     def residents(self) -> list[Resident]:
         """What is loaded, in order of first loading."""
-        with self._lock:
-            return list(self._residents.values())
+        return self._rooms.all()
 
     def used(self) -> int:
         """Bytes of weights on the device."""
-        return sum(each.bytes for each in self.residents() if each.on_device)
+        return self._rooms.used()
 
-    def free(self) -> int:
-        """Let go of everything that is not lent; returns the bytes of weights that were let go."""
+    def ram_used(self) -> int:
+        """Bytes of host memory that masters take; on a device that is the host, there are none."""
+        return self._rooms.ram_used()
+
+    def keep(self, part: Part, kept: bool = True) -> None:
+        """Have a part stay on the device once it is there, whoever else needs the room; or no longer."""
+        (self._rooms.kept.add if kept else self._rooms.kept.discard)(part.key)
+
+    def keeps(self, part: Part) -> bool:
+        """Whether a part stays once it is on the device."""
+        return part.key in self._rooms.kept
+
+    def free(self, *parts: Part) -> int:
+        """Let go of what is not lent, of everything or of some parts; returns the bytes of weights let go."""
+        keys = {part.key for part in parts}
         with self._lock:
-            idle = {key: each for key, each in self._residents.items() if not each.lent}
-            freed = sum(each.bytes for each in idle.values())
-            for key, each in idle.items():
-                self._leave(each)
-                self._residents.pop(key, None)
-            self._notes.clear()
+            idle = [each for each in self.residents() if not each.lent and (not parts or each.part.key in keys)]
+            freed = sum(each.bytes for each in idle)
+            for each in idle:
+                self._rooms.drop(each)
+            if not parts:
+                self._notes.clear()
         self.device.collect()
         return freed
 
-    def _admitted(self, part: Part) -> Resident:
-        number_type = self.number_type(part)
-        key = (part.key, number_type)
-        needed = self.weight(part)
-        if needed > self.budget:
-            raise DoesNotFit(
-                f"{part.name} needs {_gigabytes(needed)}, more than the {_gigabytes(self.budget)} "
-                "that models may use here."
-            )
-        resident = self._residents.get(key)
-        if resident is None or not resident.on_device:
-            self._make_room(needed)
-        if resident is None:
-            module = part.load(number_type).eval().requires_grad_(False)
-            self._watch(module)
-            resident = self._residents[key] = Resident(part, module, number_type, _weight(module))
-        if not resident.on_device:
-            self._enter(resident)
+    def _say(self, sentence: str) -> None:
+        self._remarks.setdefault(sentence, False)
+
+    def _lend(self, part: Part) -> Lending:
+        self._observe()
+        with torch.inference_mode(False), torch.no_grad():  # other jobs may want gradients through these weights
+            resident, rung = self._rooms.admitted(part)
         self._clock += 1
-        resident.last_use = self._clock
-        return resident
+        resident.last_use, resident.lent = self._clock, resident.lent + 1
+        for each in self._lent:
+            each.mixed = True
+        self.device.peak()  # what came in with the weights is none of a pass
+        lending = Lending(resident, rung, self._rooms.work.pixels, self.device.used())
+        self._lent.append(lending)
+        return lending
 
-    def _watch(self, module: nn.Module) -> None:
-        """Have `check` called before every block, so that a stop need not wait for a slow network's end."""
-        for blocks in module.modules():
-            if isinstance(blocks, nn.ModuleList):
-                for block in filter(None, blocks):  # diffusers leaves None where a block has no attention
-                    block.register_forward_pre_hook(lambda *_: self.check())
+    def _take_back(self, lending: Lending) -> None:
+        self._observe()
+        self._lent.remove(lending)
+        lending.resident.lent -= 1
+        if lending.most and lending.pixels and not lending.mixed and lending.rung <= Rung.STRIPED:
+            work = self._rooms.work_name(lending.resident.part, lending.rung)
+            self.ledger.note_peak(work, lending.pixels, max(lending.most - lending.before, 0))
 
-    def _make_room(self, needed: int) -> None:
-        """Best fit over idle parts: the smallest that suffices, else the largest again and again; never a lent one."""
-        while (short := self.used() + needed - self.budget) > 0:
-            idle = sorted(
-                (each for each in self._residents.values() if each.on_device and not each.lent),
-                key=lambda each: (each.bytes, each.last_use),
-            )
-            if not idle:
-                raise DoesNotFit(
-                    f"The models in use leave no room for another {_gigabytes(needed)}; "
-                    f"the limit is {_gigabytes(self.budget)}."
-                )
-            self._leave(next((each for each in idle if each.bytes >= short), idle[-1]))
-
-    def _enter(self, resident: Resident) -> None:
-        if not self.device.is_host:
-            resident.master = {name: tensor.data for name, tensor in _tensors(resident.module)}
-            self.device.put(resident.module)
-        resident.on_device = True
-
-    def _leave(self, resident: Resident) -> None:
-        for name, tensor in _tensors(resident.module):
-            if name in resident.master:
-                tensor.data = resident.master[name]
-        resident.master = {}
-        resident.on_device = False
-        if self.device.is_host:  # there is no tier below but the file, which stays mapped
-            self._residents = {key: each for key, each in self._residents.items() if each is not resident}
-
-
-def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*module.named_parameters(), *module.named_buffers()]
-
-
-def _weight(module: nn.Module) -> int:
-    return sum(tensor.numel() * tensor.element_size() for _, tensor in _tensors(module))
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1024**3:.1f} GB" if count >= 2**29 else f"{count / 1024**2:.0f} MB"
+    def _observe(self) -> None:
+        """Have everything that is lent hear how much was in use since the last time."""
+        most = self.device.peak() or 0
+        for each in self._lent:
+            each.most = max(each.most, most)

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 SAMPLES, SAMPLE = 64, 4096  # places and bytes of a weight file that its fingerprint reads
+GLANCE = 256  # bytes in the middle of every tensor that it reads too: some fine-tunes change a few tensors only
+UNHEARD = {
+    "_name_or_path",
+    "name_or_path",
+    "_diffusers_version",
+    "transformers_version",
+    "torch_dtype",
+    "dtype",
+    "special_tokens_map_file",
+}  # settings that change no picture
 BITS = {
     "F64": 64,
     "F32": 32,
@@ -41,7 +51,9 @@ class Part:
     """One loadable network, the unit of loading, lending and eviction. Parts with equal keys share one copy.
 
     `key` stands for the content of its files; `width` is its typical channel count, by which a number type is
-    chosen; `elements` how many weights it has; `load` makes it, on the host, in the type given.
+    chosen; `elements` how many weights it has; `load` makes it, on the host, in the type given. `stored` names the
+    number types of its files, as safetensors does: loaded in its own, it stays mapped from its file. `check` raises
+    BadCheckpoint where the files are no longer what they were.
     """
 
     name: str
@@ -50,14 +62,18 @@ class Part:
     width: int
     load: Callable[[torch.dtype], nn.Module] = field(compare=False)
     number_type: torch.dtype | None = None  # where the checkpoint insists on one
+    stored: frozenset[str] = frozenset()
+    wide: bool = False  # its activations leave the range of float16: where that would be its type, it runs in float32
+    check: Callable[[], object] = field(default=lambda: None, compare=False)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself: shapes by tensor name, and a fingerprint of its content."""
+    """What a safetensors file says of itself: shapes by tensor name, its number types, a fingerprint of its content."""
 
     shapes: dict[str, tuple[int, ...]]
     fingerprint: str
+    types: frozenset[str] = frozenset()
 
     @property
     def elements(self) -> int:
@@ -85,22 +101,30 @@ def _header(path: Path, size: int, changed: int) -> Header:  # noqa: ARG001  # a
         for start in range(8 + length, size, max((size - 8 - length) // SAMPLES, SAMPLE)):
             file.seek(start)
             digest.update(file.read(SAMPLE))
-    shapes, end = _shapes(path, raw)
-    if end != size - 8 - length:
-        raise BadCheckpoint(f"{path.name} is damaged: it holds {size - 8 - length} bytes of weights and names {end}.")
-    return Header(shapes, digest.hexdigest()[:32])
+        shapes, types, places = _shapes(path, raw)
+        end = max((end for _, end in places), default=0)
+        if end != size - 8 - length:
+            raise BadCheckpoint(
+                f"{path.name} is damaged: it holds {size - 8 - length} bytes of weights and names {end}."
+            )
+        for begin, end in places:
+            file.seek(8 + length + max(begin, (begin + end - GLANCE) // 2))
+            digest.update(file.read(min(GLANCE, end - begin)))
+    return Header(shapes, digest.hexdigest()[:32], types)
 
 
-def _shapes(path: Path, raw: bytes) -> tuple[dict[str, tuple[int, ...]], int]:
+def _shapes(path: Path, raw: bytes) -> tuple[dict[str, tuple[int, ...]], frozenset[str], list[tuple[int, int]]]:
     try:
         entries: dict[str, Any] = json.loads(raw)
         entries.pop("__metadata__", None)
-        ends = [int(each["data_offsets"][1]) for each in entries.values()]
+        places: list[tuple[int, int]] = []
         for each in entries.values():
             begin, end = each["data_offsets"]
-            if (end - begin) * 8 != _product(each["shape"]) * BITS[each["dtype"]]:
+            if begin < 0 or (end - begin) * 8 != _product(each["shape"]) * BITS[each["dtype"]]:
                 raise ValueError(each)
-        return {name: tuple(each["shape"]) for name, each in entries.items()}, max(ends, default=0)
+            places.append((int(begin), int(end)))
+        types = frozenset(str(each["dtype"]) for each in entries.values())
+        return {name: tuple(each["shape"]) for name, each in entries.items()}, types, sorted(places)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadCheckpoint(f"{path.name} is damaged: its header does not hold together.") from None
 
@@ -148,13 +172,34 @@ def folder_part(
     name: str, folder: Path, width: int, load: Callable[[torch.dtype], nn.Module], beside: tuple[Path, ...] = ()
 ) -> Part:
     """A part kept in a folder; its key is the content of its weights, its config and the files beside it."""
-    headers = [header(path) for path in weight_files(folder)]
+    files = weight_files(folder)
+    headers = [header(path) for path in files]
     digest = hashlib.sha256("".join(each.fingerprint for each in headers).encode())
     for path in (folder / "config.json", *beside):
         if path.exists():
-            digest.update(path.read_bytes())
+            digest.update(_told(path))
     elements = sum(each.elements for each in headers)
-    return Part(name, digest.hexdigest()[:32], elements, width, lambda number_type: _loaded(folder, load, number_type))
+    return Part(
+        name,
+        digest.hexdigest()[:32],
+        elements,
+        width,
+        lambda number_type: _loaded(folder, load, number_type),
+        stored=frozenset().union(*(each.types for each in headers)),
+        check=lambda: [header(path) for path in files],
+    )
+
+
+def _told(path: Path) -> bytes:
+    """What a file beside the weights says, less what says nothing of a picture, such as who wrote it."""
+    content = path.read_bytes()
+    try:
+        settings = json.loads(content) if path.suffix == ".json" else None
+    except (ValueError, RecursionError):
+        return content
+    if not isinstance(settings, dict):
+        return content
+    return json.dumps({name: value for name, value in sorted(settings.items()) if name not in UNHEARD}).encode()
 
 
 def _loaded(folder: Path, load: Callable[[torch.dtype], nn.Module], number_type: torch.dtype) -> nn.Module:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pipelines.errors import StudioError
 from pipelines.models import models
+from pipelines.needs import work_of
 from pipelines.tasks import run
 from pipelines.tasks.text_to_image import TextToImage
 
+logger = logging.getLogger(__name__)
 SMALLEST = 64  # pixels; the least that a request may ask for
 
 if TYPE_CHECKING:
@@ -52,3 +56,25 @@ def warm(model: str) -> Callable[[Memory], None]:
                 pass
 
     return paint
+
+
+def prefetch(model: str, wanted: Callable[[], bool] = lambda: True) -> Callable[[Memory], None]:
+    """A chore that brings a model that was picked to the device, so that nobody waits for it: the painter first, then
+    what fits beside it. `wanted` says whether it is still the one."""
+
+    def fetch(memory: Memory) -> None:
+        if not wanted() or model not in models:
+            return
+        spec = models[model]
+        request = TextToImage(model=model, width=SMALLEST, height=SMALLEST)
+        try:
+            with memory.working(work_of(request, memory, None)):
+                for part in dict.fromkeys((spec.net, *spec.parts())):
+                    memory.check()
+                    if part is spec.net or memory.used() + memory.weight(part) <= memory.budget:
+                        with memory.use(part):
+                            pass
+        except StudioError as error:
+            logger.info("%s was not fetched ahead: %s", model, error)
+
+    return fetch
