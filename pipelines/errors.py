@@ -27,3 +27,7 @@ class DoesNotFit(StudioError):
 
 class Busy(StudioError):
     """The queue is full."""
+
+
+class Stopped(Exception):
+    """Raised within the networks of a job that was stopped; a task that keeps its best so far catches it."""

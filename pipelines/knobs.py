@@ -8,7 +8,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-Control = Literal["text", "lines", "slider", "number", "seed", "toggle", "model", "hidden"]
+Control = Literal[
+    "text",
+    "lines",
+    "slider",
+    "number",
+    "seed",
+    "toggle",
+    "model",
+    "hidden",
+    "picture",
+    "pictures",
+    "mask",
+    "adapters",
+    "vae",
+    "plan",
+    "reference",
+    "axis",
+    "values",
+]
 
 
 @dataclass(frozen=True)
@@ -53,9 +71,12 @@ _scale = knob(
     "Scale", "How strictly the picture follows the prompt: 1 not at all, 20 to the letter.", ge=1, le=20, step=0.1
 )
 _fraction = knob("Fraction", "A share between none and all.", ge=0, le=1, step=0.01)
-_strength = knob("Strength", "How much may change: 0 nothing, 1 everything.", ge=0, le=1, step=0.01)
+_strength = knob("Strength", "How much may change: 0 nothing, 1 everything.", ge=0, le=1, step=0.01, advanced=False)
 _eta = knob("Eta", "How much fresh noise each step adds: 0 none, 1 as much as the theory has.", ge=0, le=2, step=0.05)
 _model = knob("Model", "The checkpoint that paints.", "model", advanced=False, max_length=200)
+_name: dict[str, Any] = {"advanced": False, "pattern": "^([0-9a-f]{32})?$"}  # of a picture on the shelf; empty for none
+_source = knob("Picture", "The picture to start from.", "picture", **_name)
+_mask = knob("Mask", "White where the picture may change; empty for everywhere.", "mask", **_name)
 
 Prompt = Annotated[str, *_prompt]
 NegativePrompt = Annotated[str, *_negative]
@@ -69,3 +90,5 @@ Fraction = Annotated[float, *_fraction]
 Strength = Annotated[float, *_strength]
 Eta = Annotated[float, *_eta]
 ModelName = Annotated[str, *_model]
+Source = Annotated[str, *_source]
+Mask = Annotated[str, *_mask]

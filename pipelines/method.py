@@ -3,6 +3,7 @@
 A request remembers a method as a `Choice`; `OneOf(registry)` validates it and tells a form what to draw.
 """
 
+import re
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
@@ -18,11 +19,12 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str] = ""
+    title: ClassVar[str] = ""  # what people call it, where its name does not say
 
     @classmethod
     def summary(cls) -> str:
         """The first sentence of the docstring."""
-        return (cls.__doc__ or "").strip().split(". ")[0].rstrip(".") + "."
+        return re.split(r"\.\s", (cls.__doc__ or "").strip())[0].rstrip(".") + "."
 
 
 class Choice(BaseModel):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 STRONGER = 1.1
 STRONGEST = 4.0
 TOKEN = re.compile(r"\\[\\()\[\]]|[()\[\]]|:\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[^\\()\[\]:]+|:|\\")
+CLAUSE = re.compile(r"\b(AND NOT|AND|NOT)\b")
+WEIGHT = re.compile(r":\s*(\d+\.?\d*|\.\d+)\s*$")
 SENTENCE = re.compile(r"(?<=[.;!?\n])\s+|\n+|(?<=,)\s+")
 
 
@@ -58,3 +60,19 @@ def _joined(pieces: list[Span]) -> list[Span]:
 def sentences(text: str) -> list[str]:
     """Where a long prompt may be cut: after a sentence or a comma, the text being otherwise unchanged."""
     return [piece for piece in SENTENCE.split(text) if piece and piece.strip()]
+
+
+def clauses(prompt: str) -> list[Span]:
+    """What AND and NOT in capitals join, each with the weight that may stand behind it, `a cat AND rain :0.5 NOT fog`.
+
+    The weight of a NOT is negative. A prompt without them is one clause.
+    """
+    words = ["AND", *CLAUSE.split(prompt)]
+    found = [_weighed(text, word) for word, text in zip(words[::2], words[1::2], strict=True) if text.strip()]
+    return found or [Span(prompt)]
+
+
+def _weighed(text: str, word: str) -> Span:
+    match = WEIGHT.search(text)
+    weight = float(match[1]) if match else 1.0
+    return Span(WEIGHT.sub("", text).strip(), -weight if word.endswith("NOT") else weight)

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
@@ -35,6 +36,12 @@ class Registry(Mapping[str, T], Generic[T]):
 
         return keep
 
+    def replace(self, name: str, entry: T) -> T:
+        """Keep `entry` in the place of what `name` stood for. Raises UnknownName."""
+        self[name]
+        self._entries[name] = entry
+        return entry
+
     def remove(self, name: str) -> T:
         """Forget `name` and return what it stood for. Raises UnknownName."""
         entry = self[name]
@@ -58,11 +65,17 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _unknown(self, name: str) -> str:
         near = difflib.get_close_matches(str(name), self._entries, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(self._entries)}."
+        listed = f"There are: {', '.join(self._entries)}." if self._entries else "There are none."
+        hint = f" Did you mean {near[0]!r}?" if near else f" {listed}"
         return f"There is no {self.noun} called {str(name)[:80]!r}.{hint}"
 
 
-def discover(package: str, path: list[str]) -> None:
-    """Import every module of a package, so that each can register itself."""
+def discover(package: str, path: list[str], mark: str = "") -> None:
+    """Import every module of a package whose source holds `mark`, so that each can register itself."""
     for module in iter_modules(path):
-        import_module(f"{package}.{module.name}")
+        if not mark or any(mark in file.read_text(encoding="utf-8") for file in _sources(path, module.name)):
+            import_module(f"{package}.{module.name}")
+
+
+def _sources(path: list[str], name: str) -> list[Path]:
+    return [file for folder in path if (file := Path(folder) / f"{name}.py").exists()]

@@ -13,20 +13,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipelines.memory import Memory
+    from pipelines.models import ModelSpec
+    from pipelines.shelf import Shelf
 
 Predict = Callable[["Tensor", "Tensor", Sequence["Cond"]], list["Tensor"]]  # (x, sigma, conditions) -> an x0 for each
+Guide = Callable[[Predict, "Tensor", "Tensor", "Cond", "Cond"], "Tensor"]  # (predict, x, sigma, cond, uncond) -> one x0
 Denoise = Callable[["Tensor", "Tensor"], "Tensor"]  # (x, sigma) -> one x0
-Constrain = Callable[["Tensor"], "Tensor"]  # x0 -> x0
+Constrain = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]  # (x0, x, sigma) -> x0
 Sampling = Generator["Step", None, "Tensor"]
 
 
 @dataclass(frozen=True, eq=False)
 class Cond:
-    """What a prompt became: `tokens` (1, T, D); `fill` (1, 1, D) lengthens it to another's T; `extras` by name."""
+    """What a prompt became: `tokens` (1, T, D); `fill` (1, 1, D) lengthens it to another's T; `extras` by name.
+
+    `parts` are prompts joined by AND and NOT with their weights, for guidance that composes; below 0 is NOT.
+    """
 
     tokens: Tensor
     fill: Tensor
     extras: dict[str, Tensor] = field(default_factory=dict)
+    parts: tuple[tuple[float, Cond], ...] = ()
 
     def lengthened(self, length: int) -> Tensor:
         """Tokens (1, length, D), filled up where the prompt is shorter."""
@@ -68,18 +75,39 @@ class Path:
         return (self.alpha(sigma) / sigma).log()
 
 
+def tallied(predict: Predict, memory: Memory) -> Predict:
+    """The same estimates, tallied in `memory.estimates`: one for each condition and each picture of x."""
+
+    def tallying(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+        memory.estimates += len(conds) * x.shape[0]
+        return predict(x, sigma, conds)
+
+    return tallying
+
+
 @dataclass(frozen=True)
 class Step:
-    """One step of a sampler: its index from 0, and the x0 it believed in, (B, C, H, W)."""
+    """One step of a sampler: its index from 0, and the x0 it believed in, (B, C, H, W).
+
+    `points` are where what is pulled has come to, where a walk knows.
+    """
 
     index: int
     denoised: Tensor
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """What an accelerator may know of the run it speeds up."""
+    """What an accelerator or a guidance may know of the run that it is part of."""
 
     net: Any
     sigmas: Tensor  # (steps + 1,), falling, ends in 0
     memory: Memory
+    spec: ModelSpec | None = None  # the checkpoint that the network is of
+    shelf: Shelf | None = None  # of the pictures that knobs name
+    prompt: str = ""
+
+    def step(self, sigma: Tensor) -> int:
+        """Which step of the walk a noise level belongs to, from 0; a second look within a step belongs to it."""
+        return max(0, int((self.sigmas[:-1] >= sigma * (1 - 1e-5)).sum()) - 1)

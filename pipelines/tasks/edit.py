@@ -1,0 +1,148 @@
+"""A picture is edited by a changed prompt: walked up into noise as what it shows, and down again as what it should."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pipelines.adapters import plain, worn
+from pipelines.events import Remark
+from pipelines.grounds import levels, repainted, timed
+from pipelines.guidance import guidances
+from pipelines.inversion import ROUNDS, cycled, descended, inverted, numbered
+from pipelines.knobs import LONGEST_PROMPT, Eta, Strength, knob
+from pipelines.method import Choice
+from pipelines.painting import SamplerChoice, checked, encoded, narrated, noise_of, predicting
+from pipelines.repainting import Masked
+from pipelines.samplers import Path, samplers
+from pipelines.tasks import Running, task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipelines.events import Event
+    from pipelines.grounds import Ground
+    from pipelines.inversion import Pair
+    from pipelines.memory import Memory
+    from pipelines.shelf import Shelf
+    from pipelines.types import Cond, Denoise, Guide, Predict, Sampling
+
+Shown = Annotated[
+    str,
+    *knob(
+        "What it shows now",
+        "The picture in words. The closer the prompt is to them, the less changes.",
+        "lines",
+        advanced=False,
+        max_length=LONGEST_PROMPT,
+    ),
+]
+Inversion = Annotated[
+    Literal["cycle", "ddim", "cfgpp"],
+    *knob(
+        "Inversion",
+        "How the picture becomes noise: cycle keeps the most, ddim walks up and comes down by the sampler, cfgpp also "
+        "under guidance. cycle and cfgpp have steps of their own, whatever the sampler.",
+    ),
+]
+Pull = Annotated[float, *knob("Pull", "Under cfgpp, how far the prompt pulls: its lambda.", ge=0, le=1, step=0.05)]
+
+
+class Edit(Masked):
+    """Changes what a changed prompt changes, and leaves what both prompts say."""
+
+    keeps_detail = True
+
+    task: Literal["edit"] = "edit"
+    shown: Shown = ""
+    inversion: Inversion = "cycle"
+    strength: Strength = 0.8
+    eta: Eta = 1.0
+    pull: Pull = 0.6
+    sampler: SamplerChoice = Choice(name="ddim")
+
+    def walking(self, steps: int) -> int:
+        """How many estimates an edit of so many steps asks of the network, on its way up and down."""
+        if self.inversion == "cycle":
+            return int(steps * (1 + self.guidance.build(guidances).asked(self.prompt)))
+        if self.inversion == "cfgpp":
+            return steps * 2 * (ROUNDS + 1)
+        return steps * ROUNDS + super().walking(steps)
+
+
+@task(Edit)
+def edit(request: Edit, memory: Memory, shelf: Shelf) -> Running:
+    """Guidance pushes away from what the picture shows, so that the same prompt twice changes nothing at any scale."""
+    if request.inversion != "ddim" and request.sampler.name != "ddim":
+        said = f"{request.inversion} has steps of its own: the sampler {request.sampler.name} was left aside."
+        yield Remark(f"{said} The inversion ddim uses it.")
+    return (yield from repainted(request, memory, shelf, edited))
+
+
+def edited(request: Edit, ground: Ground, picture: int, pictures: int) -> Generator[Event, None, Tensor]:
+    """Latents (1, C, h, w) of one edit, by the inversion that the request names."""
+    sigmas = levels(request, ground, request.strength)
+    sent = predicting(request, ground.spec, ground.memory, ground.latents, sigmas, ground.beside)
+    steps = (len(sigmas) - 1) * (1 if request.inversion == "cycle" else 2)
+    with timed(request, ground, len(sigmas) - 1), sent as (predict, look, guide):
+        walk = walks[request.inversion](request, ground, predict, guide, sigmas)
+        latents = yield from narrated(walk, look, steps, picture, pictures)
+    return checked(latents, ground.spec)
+
+
+def cycle(request: Edit, ground: Ground, predict: Predict, guide: Guide, sigmas: Tensor) -> Sampling:
+    """Two paths with the same noises, side by side."""
+    shown, target = prompts(request, ground, predict, guide)
+    path = Path(ground.spec.alpha, noise_of(request.seed or 0))
+    return cycled(shown, target, ground.latents, sigmas, path, request.eta, ground.mask)
+
+
+def ddim(request: Edit, ground: Ground, predict: Predict, guide: Guide, sigmas: Tensor) -> Sampling:
+    """Up under the prompt of what is there, down by the request's sampler."""
+    shown, target = prompts(request, ground, predict, guide)
+    path = Path(ground.spec.alpha, noise_of(request.seed or 0))
+
+    def kept(x: Tensor, sigma: Tensor) -> Tensor:
+        return ground.latents.lerp(target(x, sigma), ground.mask)
+
+    up = partial(inverted, lambda x, sigma: (shown(x, sigma),) * 2, ground.latents, sigmas, path)
+    return numbered(up, lambda x: request.sampler.build(samplers)(kept, x, sigmas, path))
+
+
+def cfgpp(request: Edit, ground: Ground, predict: Predict, _: Guide, sigmas: Tensor) -> Sampling:
+    """Up and down towards a prompt, with the noise of the negative one."""
+    path = Path(ground.spec.alpha)
+    there = now(request, ground)
+
+    def pulled(prompt: Cond) -> Pair:
+        def both(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+            negative, positive = predict(x, sigma, [ground.uncond, prompt])
+            return negative.lerp(positive, request.pull), negative
+
+        return both
+
+    def kept(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        denoised, away = pulled(ground.cond)(x, sigma)
+        return ground.latents.lerp(denoised, ground.mask), ground.latents.lerp(away, ground.mask)
+
+    up = partial(inverted, pulled(there), ground.latents, sigmas, path)
+    return numbered(up, lambda x: descended(kept, x, sigmas, path))
+
+
+def now(request: Edit, ground: Ground) -> Cond:
+    """What the picture shows before the edit, as the network reads it."""
+    return encoded(ground.spec, ground.memory, plain(request.shown), weights=worn(request, ground.spec))
+
+
+def prompts(request: Edit, ground: Ground, predict: Predict, guide: Guide) -> tuple[Denoise, Denoise]:
+    """x0 by what the picture shows, and by what it should; the latter pushed away from the negative prompt, if any."""
+    there = now(request, ground)
+    away = ground.uncond if request.negative_prompt else there
+    return (
+        lambda x, sigma: predict(x, sigma, [there])[0],
+        lambda x, sigma: guide(predict, x, sigma, ground.cond, away),
+    )
+
+
+walks = {"cycle": cycle, "ddim": ddim, "cfgpp": cfgpp}
