@@ -11,8 +11,7 @@ def main() -> None:
     """Serve the page; once it answers, the device thread imports torch and warms the first model."""
     settings, answers = read(), threading.Event()
     settings.prepare()  # before Gradio is imported
-    from pipelines.library import Library
-    from pipelines.models import models, scan
+    from pipelines.models import models
     from pipelines.runner import Runner
     from pipelines.warming import warm
     from studio.layout import build, launch
@@ -21,17 +20,20 @@ def main() -> None:
         answers.wait()
         return settings.memory()
 
-    for name, reason in scan(settings.checkpoints).items():
-        sys.stdout.write(f"{name} was left out. {reason}\n")
-    library = Library(settings.folder)
+    stock = settings.stock()
+    for refused in stock.rescan():
+        sys.stdout.write(f"{refused.name} was left out. {refused.reason}\n")
+    library = settings.library()
     runner = Runner(make_memory, library)
-    blocks = build(runner, library, settings.model, settings.shared)
-    launch(blocks, settings)
+    launch(blocks := build(runner, library, settings.model, settings.shared, stock), settings)
     answers.set()
+    runner.restore()
+    library.settle()
     if settings.model in models:
         runner.chore(warm(settings.model))
     blocks.block_thread()
     runner.close()
+    library.close()
 
 
 if __name__ == "__main__":

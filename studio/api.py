@@ -24,7 +24,7 @@ from pipelines.tasks import Task, parse, tasks
 from studio.controls import choice_of, is_many
 from studio.desk import Desk
 from studio.form import QUIET
-from studio.uploads import recipe_in
+from studio.uploads import picture_in, read_once, recipe_in
 from studio.views import moment
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ def publish(desk: Desk) -> None:
         gr.Button(visible=False),
     )
     read.click(restore, picture, recipe, **{**QUIET, "api_visibility": "public"}, api_name="restore")
+    source, name, keep = (
+        gr.File(visible=False, label="picture"),
+        gr.JSON(visible=False, label="kept"),
+        gr.Button(visible=False),
+    )
+    keep.click(keeping(desk), source, name, **{**QUIET, "api_visibility": "public"}, api_name="keep_picture")
 
 
 def endpoint(task: Task, desk: Desk) -> Callable[..., AsyncIterator[Any]]:
@@ -89,17 +95,20 @@ def signature(fields: dict[str, FieldInfo]) -> inspect.Signature:
 
 def typed(field: FieldInfo) -> Any:
     """The type of a field as a client gives it: a method is its name, or name and knobs."""
-    if choice_of(field) is not None:
-        return list if is_many(field) else str | dict
-    return field.annotation
+    if is_many(field):
+        return list
+    return str | dict if choice_of(field) is not None else field.annotation
 
 
 def default(field: FieldInfo) -> Any:
     """The default of a field as plain values."""
-    value = field.default
-    if isinstance(value, Choice):
-        return value.model_dump(mode="json") if value.knobs else value.name
-    return list(value) if isinstance(value, tuple) else value
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Choice):
+            return value.model_dump(mode="json") if value.knobs else value.name
+        return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+    return plain(field.default)
 
 
 async def reports(job: Job, desk: Desk) -> AsyncIterator[tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]]:
@@ -134,6 +143,19 @@ def restore(picture: str) -> dict[str, Any]:
     """The request that a picture of ours carries."""
     with sentences():
         return parse(recipe_in(picture or "")).model_dump(mode="json")
+
+
+def keeping(desk: Desk) -> Callable[..., dict[str, Any]]:
+    """The function behind /keep_picture."""
+
+    def keep_picture(picture: str, who: gr.Request) -> dict[str, Any]:
+        """Keep a picture, so that requests can name it as their source or mask; its name, its size, and a note."""
+        with sentences():
+            opened, note = read_once(picture or "", picture_in)
+            name = desk.shelf(who).put(opened)
+        return {"name": name, "width": opened.width, "height": opened.height, "note": note}
+
+    return keep_picture
 
 
 def listed_models() -> list[dict]:  # type: ignore[type-arg]

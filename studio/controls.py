@@ -9,8 +9,12 @@ import gradio as gr
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
+from pipelines import plans
+from pipelines.grids import knobs_of
 from pipelines.knobs import Control, Knob
 from pipelines.method import OneOf
+from pipelines.models.adapters import adapters, vaes
+from pipelines.tasks.text_to_image import TextToImage
 
 
 def knob_of(name: str, field: FieldInfo) -> Knob:
@@ -43,7 +47,7 @@ def drawn(name: str, field: FieldInfo, **place: Any) -> Component:
     knob = knob_of(name, field)
     literal = get_origin(field.annotation) is Literal
     kind: Control | Literal["pick"] = "pick" if literal else "toggle" if field.annotation is bool else knob.control
-    return DRAWERS[kind](knob, field, {"label": knob.label, **place})
+    return DRAWERS.get(kind, _text)(knob, field, {"label": knob.label, **place})
 
 
 def _slider(knob: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
@@ -80,6 +84,58 @@ def _pick(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
     return gr.Dropdown(list(get_args(field.annotation)), value=field.default, info=field.description, **place)
 
 
+def _adapters(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
+    return gr.Dropdown(
+        list(adapters), value=[], multiselect=True, allow_custom_value=True, info=field.description, **place
+    )
+
+
+def _vae(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
+    return gr.Dropdown([("The model's own", ""), *vaes], value="", info=field.description, **place)
+
+
+def _plan(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
+    """A plan by name; one made since the page was built may be typed."""
+    known = [("none", ""), *((name, name) for name in plans.names())]
+    return gr.Dropdown(known, value=field.default, allow_custom_value=True, info=field.description, **place)
+
+
+def _picture(_: Knob, __: FieldInfo, place: dict[str, Any]) -> Component:
+    """A name on the shelf; what shows it is the tab's canvas."""
+    return gr.Textbox("", elem_classes="on-shelf", **{**place, "visible": "hidden"})
+
+
+def _reference(knob: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
+    """A name on the shelf, with a button beside it that puts a picture there; the tab wires it by `brought`."""
+    shown = {"elem_id": f"{place['elem_id']}-choose"} if "elem_id" in place else {}
+    button = gr.UploadButton(f"{knob.label}: choose", file_types=["image"], elem_classes="bring-picture", **shown)
+    gr.HTML(f'<p class="said">{field.description}</p>', padding=False)
+    name = gr.Textbox("", elem_classes="on-shelf", **{**place, "visible": "hidden"})
+    name.brought = button
+    return name
+
+
+def _pictures(_: Knob, __: FieldInfo, place: dict[str, Any]) -> Component:
+    """Names on the shelf; what shows them is the tab's pile."""
+    place = {**place, "visible": "hidden"}
+    return gr.Dropdown([], value=[], multiselect=True, allow_custom_value=True, elem_classes="on-shelf", **place)
+
+
+def _axis(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
+    """What an axis of a grid varies, of all knobs of a picture."""
+    known = [("Nothing", ""), *((word, path) for path, word in knobs_of(TextToImage).items())]
+    return gr.Dropdown(known, value=field.default, filterable=True, info=field.description, **place)
+
+
+def _values(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
+    return gr.Textbox(field.default, lines=1, max_lines=4, info=field.description, **place)
+
+
+def plain(value: Any) -> Any:
+    """A field's value as its control holds it: what the request keeps as objects is text to the page."""
+    return [str(each) for each in value] if isinstance(value, tuple) else value
+
+
 DRAWERS: dict[str, Callable[[Knob, FieldInfo, dict[str, Any]], Component]] = {
     "slider": _slider,
     "number": _number,
@@ -88,4 +144,13 @@ DRAWERS: dict[str, Callable[[Knob, FieldInfo, dict[str, Any]], Component]] = {
     "toggle": _toggle,
     "seed": _seed,
     "pick": _pick,
+    "picture": _picture,
+    "pictures": _pictures,
+    "mask": _picture,
+    "adapters": _adapters,
+    "vae": _vae,
+    "plan": _plan,
+    "reference": _reference,
+    "axis": _axis,
+    "values": _values,
 }

@@ -29,11 +29,11 @@ def level(runner: Runner) -> dict[str, Any]:
     memory = runner.memory
     if memory is None:
         return {"state": "starting"}
-    residents = [each for each in memory.residents() if each.on_device]
+    residents = [each for each in memory.residents() if each.taken]
     return {
         "state": "ready",
         "device": NAMES.get(memory.device.kind, memory.device.kind),
         "used": round(memory.device.used() / GIB, 1),
         "total": round(memory.device.total() / GIB, 1),
-        "parts": [{"name": each.part.name, "megabytes": round(each.bytes / 2**20)} for each in residents],
+        "parts": [{"name": each.part.name, "megabytes": round(each.taken / 2**20)} for each in residents],
     }

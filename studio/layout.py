@@ -9,29 +9,42 @@ from starlette.middleware import Middleware
 
 from pipelines.library import Library
 from pipelines.runner import Runner
+from pipelines.stock import Stock
 from studio.api import publish
 from studio.desk import Desk
+from studio.drawer import Drawer
 from studio.header import header
 from studio.security import Doorman
+from studio.sending import connect
 from studio.settings import Settings
 from studio.tabs import in_order
 from studio.theme import PAGE, head, read, theme
 
 LARGEST_UPLOAD = "64mb"
+STYLES = ("page", "canvas", "queue", "gallery", "models", "pile", "zoom", "personalize", "grid")
 OFF = dict.fromkeys(("run_history", "enable_monitoring", "pwa", "ssr_mode", "show_error"), False)
 
 
-def build(runner: Runner, library: Library, model: str = "pocket", shared: bool = False) -> gr.Blocks:
-    """The whole page and its API. With `shared`, everybody sees and stops only their own jobs."""
+def build(
+    runner: Runner, library: Library, model: str = "pocket", shared: bool = False, stock: Stock | None = None
+) -> gr.Blocks:
+    """The whole page and its API. With `shared`, everybody sees and stops only their own jobs and changes no models."""
     with gr.Blocks(title="Palimpsest", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
-        picker, gauge = header(model)
-        desk = Desk(runner, library, shared, blocks, picker, gauge)
+        picker, gauge, line = header(model)
+        desk = Desk(runner, library, shared, blocks, picker, gauge, stock or Stock(library.folder / "models"))
+        Drawer(desk).attach(line)
         with gr.Tabs(elem_classes="tabs"):
             for tab in in_order():
                 with gr.Tab(tab.name):
                     tab.draw(desk)
+        connect(desk)
         publish(desk)
-    gr.set_static_paths([library.pictures])  # served as they are, never copied; their names cannot be guessed
+    for event in blocks.fns.values():
+        # Else each message of any event has the page look up every output of all events before: five times the work.
+        event.show_progress_on = []
+    # Served as they are, never copied; their names cannot be guessed.
+    served = ("pictures", "shelf", "thumbnails", "exports")
+    gr.set_static_paths([library.folder / each for each in served])
     blocks.queue(default_concurrency_limit=None)
     return blocks
 
@@ -47,7 +60,7 @@ def launch(blocks: gr.Blocks, settings: Settings) -> str:
             share=settings.share,
             auth=door,
             theme=theme(),
-            css=read("page.css"),
+            css="".join(read(f"{each}.css") for each in STYLES),
             head=head(),
             favicon_path=PAGE / "mark.svg",
             footer_links=["api"],

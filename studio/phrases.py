@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
+
 from pipelines.estimate import Expectation
+from pipelines.request import Request
 
 GIB = 1024**3
 
 
-def expected(expectation: Expectation) -> dict[str, Any]:
-    """What a request will cost, as the line above Generate says it."""
+def expected(expectation: Expectation, warning: str = "") -> dict[str, Any]:
+    """What a request will cost, as the line above Generate says it; a warning comes before all else."""
     known = expectation.seconds is not None
     seconds = f"About {spoken(expectation.seconds or 0)}" if known else ""
     parts = [seconds, size(expectation.bytes) if expectation.bytes else "", expectation.remark]
-    return {"text": " · ".join(filter(None, parts)), "known": "yes" if known else "no"}
+    text = " · ".join(filter(None, parts))
+    return {"text": f"{warning} {text}".strip(), "known": "warned" if warning else "yes" if known else "no"}
 
 
-def said(text: str, kind: str = "news") -> dict[str, str]:
-    """A sentence for the line under the form: news, or an error that goes once it is mended."""
-    return {"text": text, "kind": kind}
+def said(text: str, kind: str = "news", of: str = "") -> dict[str, str]:
+    """A sentence for the line under the form: news, or an error that goes once it is mended. `of` is the request, as
+    JSON, that an error is about."""
+    return {"text": text, "kind": kind, "of": of}
+
+
+def mended(note: Any, request: Request) -> Any:
+    """The line under the form, once it holds a request that can be read: an error goes, but for one about this very
+    request."""
+    is_error = isinstance(note, dict) and note.get("kind") == "error"
+    return said("") if is_error and note.get("of") != request.to_json() else gr.skip()
 
 
 def spoken(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.models import ModelSpec
+from pipelines.painting import Sampled
 from pipelines.request import Request, validated
 
 CUSTOM = "Custom"
@@ -34,7 +35,7 @@ def shape_of(request: Request, spec: ModelSpec) -> str:
 def quality_of(request: Request, spec: ModelSpec) -> str:
     """The quality whose every field the request holds."""
     whole = changed(request, {})  # every knob spelled out
-    return next((name for name, values in qualities(spec).items() if changed(whole, values) == whole), CUSTOM)
+    return next((name for name in qualities(spec) if at_quality(whole, spec, name) == whole), CUSTOM)
 
 
 def shaped(request: Request, spec: ModelSpec, name: str) -> Request:
@@ -44,8 +45,24 @@ def shaped(request: Request, spec: ModelSpec, name: str) -> Request:
 
 
 def at_quality(request: Request, spec: ModelSpec, name: str) -> Request:
-    """The same request at a quality of the model; unchanged where the name is none of its qualities."""
-    return changed(request, qualities(spec).get(name, {}))
+    """The same request at a quality of the model, in all that its task has no default of its own for; unchanged where
+    the name is none of its qualities."""
+    if name not in qualities(spec):
+        return request
+    values = _worn(request, spec, qualities(spec)[name])
+    return changed(request, {field: value for field, value in values.items() if not _is_own(type(request), field)})
+
+
+def _worn(request: Request, spec: ModelSpec, values: dict[str, Any]) -> dict[str, Any]:
+    """What a quality sets, with the adapters that somebody put on beside its own; those of other qualities go, and the
+    guidance that went with them."""
+    few = {each["name"] for preset in qualities(spec).values() for each in preset.get("adapters", [])}
+    on = [each.model_dump() for each in getattr(request, "adapters", ())]
+    kept = [each for each in on if each["name"] not in few]
+    if not few or (kept == on and "adapters" not in values):
+        return values
+    usual = {} if kept == on else {"guidance": spec.defaults.get("guidance", "cfg")}
+    return {**usual, **values, "adapters": [*kept, *values.get("adapters", [])]}
 
 
 def fitted(request: Request, spec: ModelSpec, quality: str = USUAL, shape: str = "Square") -> Request:
@@ -58,3 +75,9 @@ def changed(request: Request, values: dict[str, Any]) -> Request:
     """The same request with other values, validated. Raises BadRequest."""
     known = {name: value for name, value in values.items() if name in type(request).model_fields}
     return validated(type(request), {**request.model_dump(), **known})  # type: ignore[no-any-return]
+
+
+def _is_own(request: type[Request], name: str) -> bool:
+    """Whether a task sets another default for a field that all sampled tasks share."""
+    usual, own = Sampled.model_fields.get(name), request.model_fields.get(name)
+    return usual is not None and own is not None and own.default != usual.default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 import secrets
@@ -117,7 +118,11 @@ def owner_in(cookies: str) -> str:
 
 
 def owner_of(request: Any, shared: bool) -> str:
-    """To whom the jobs of a Gradio request belong: to everybody at a personal machine, else to who holds the cookie."""
+    """To whom the jobs of a Gradio request belong: to everybody at a personal machine, else to who holds the cookie.
+
+    A digest of the cookie: what is kept of an owner does not let anybody in.
+    """
     if not shared:
         return ""
-    return owner_in(request.headers.get("cookie", "")) or f"session {request.session_hash}"
+    own = owner_in(request.headers.get("cookie", "")) or f"session {request.session_hash}"
+    return hashlib.sha256(own.encode()).hexdigest()[:32]

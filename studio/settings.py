@@ -16,7 +16,10 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 if TYPE_CHECKING:
+    from pipelines.credentials import Credentials
+    from pipelines.library import Library
     from pipelines.memory import Memory
+    from pipelines.stock import Stock
 
 GIB = 1024**3
 SPACE = "SPACE_ID"  # set where this runs as a Hugging Face Space
@@ -41,13 +44,29 @@ class Settings(BaseSettings):
     models: Annotated[Path | None, Field(description="A folder of further checkpoints; without it, FOLDER/models.")] = (
         None
     )
+    further: Annotated[
+        list[Path], Field(description="Further folders of models, such as those of ComfyUI or A1111, as JSON.")
+    ] = []
     model: Annotated[str, Field(description="The checkpoint that is ready first.")] = "pocket"
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], Field(description="Where to paint.")] = "auto"
-    budget: Annotated[float | None, Field(description="Gigabytes that models may hold on the device.", gt=0)] = None
+    vram: Annotated[
+        float | None, Field(description="Gigabytes on the graphics card for models and their work.", gt=0)
+    ] = None
+    ram: Annotated[float | None, Field(description="Gigabytes of host memory that models may hold.", gt=0)] = None
     share: Annotated[bool, Field(description="Make a public link; asks for a password.")] = False
     auth: Annotated[str | None, Field(description="user:password, asked of everybody who opens the page.")] = None
     names: Annotated[list[str], Field(description="Further host names this studio goes by, as JSON.")] = []
-    offline: Annotated[bool, Field(description="Never look anything up on the network.")] = True
+    database: Annotated[
+        str | None, Field(description="Where the library's rows are, as a URL (postgresql://...); without it, a file.")
+    ] = None
+    quota: Annotated[float | None, Field(description="Gigabytes that the library may hold.", gt=0)] = None
+    retention: Annotated[float | None, Field(description="Days after which pictures but favourites go.", gt=0)] = None
+    watermark: Annotated[
+        Literal["off", "exports", "all"], Field(description="Which pictures carry an invisible mark.")
+    ] = "exports"
+    certificate: Annotated[Path | None, Field(description="Certificates (PEM) for content credentials, C2PA.")] = None
+    key: Annotated[Path | None, Field(description="The private key (PEM) of the certificate.")] = None
+    offline: Annotated[bool, Field(description="Download nothing, even when asked on the Models page.")] = False
 
     def model_post_init(self, context: object) -> None:
         """A Space is reached from its own proxy, whatever the flags say."""
@@ -91,19 +110,48 @@ class Settings(BaseSettings):
         from pipelines.warming import settle
 
         settle()
-        budget = None if self.budget is None else int(self.budget * GIB)
-        return Memory(Device(self.device), budget, Ledger(self.folder / "seconds.json"))
+        ledger = Ledger(self.folder / "seconds.json")
+        device, ram = Device(self.device, ledger), None if self.ram is None else int(self.ram * GIB)
+        vram = None if self.vram is None else int(self.vram * GIB)
+        return Memory(device, ram if device.is_host else vram, ledger, ram)
+
+    def stock(self) -> Stock:
+        """The models that this studio has and could have."""
+        from pipelines.stock import Stock
+
+        return Stock(self.checkpoints, [*self.further, self.folder], self.offline)  # adapters that were taught here
+
+    def library(self) -> Library:
+        """What is kept, as these settings say."""
+        from pipelines.library import Library
+
+        quota = None if self.quota is None else int(self.quota * GIB)
+        return Library(self.folder, self.database, quota, self.retention, self.watermark, self.credentials())
+
+    def credentials(self) -> Credentials | None:
+        """Who vouches for exports; nobody where no certificate is named. Exits where something of it is missing."""
+        if self.certificate is None and self.key is None:
+            return None
+        from pipelines.credentials import Credentials, library
+        from pipelines.errors import StudioError
+
+        if self.certificate is None or self.key is None or not (self.certificate.is_file() and self.key.is_file()):
+            raise SystemExit("--certificate and --key name two PEM files; one of them is missing.")
+        try:
+            library()
+        except StudioError as error:
+            raise SystemExit(str(error)) from None
+        return Credentials(self.certificate, self.key)
 
     def prepare(self) -> None:
         """Set what Gradio reads from the environment on import: nothing leaves the machine, files are ours."""
-        uploads = Path(tempfile.mkdtemp(prefix="palimpsest-"))  # mode 0700
+        uploads = Path(tempfile.mkdtemp(prefix=f"palimpsest-{os.getpid()}-"))  # mode 0700
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
         local = {each for each in os.environ.get("NO_PROXY", "").split(",") if each} | {"127.0.0.1", "localhost"}
         os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(sorted(local))
-        if self.offline:
-            os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["HF_HUB_OFFLINE"] = "1"  # what is downloaded, is downloaded by ourselves, when somebody asks
 
 
 def is_loopback(host: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.themes.utils.colors import Color
@@ -59,6 +61,12 @@ def theme() -> gr.themes.Base:
 def read(name: str) -> str:
     """A text file of the page's own: markup, style or script."""
     return (PAGE / name).read_text(encoding="utf-8")
+
+
+def constants(**values: Any) -> str:
+    """A script of constants for another to stand before. Gradio 6.31 may lose the props that a component was drawn with
+    where news for it come before its tab is opened; what is in its script stays."""
+    return "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
 
 
 def head() -> str:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import json
+import math
 import time
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from pipelines.events import Cancelled, Done, Failed, Finished, Progress, Remark, Stage
+from pipelines.gestures import arrows_of
 from pipelines.job import Job
+from pipelines.library import Library
 from pipelines.runner import Runner
+from studio.displays import before
+from studio.files import address, jpeg, thumb
 
-THUMB = 192  # pixels of the longer side in the film strip
+if TYPE_CHECKING:
+    from pipelines.library.album import Kept
+    from pipelines.shelf import FolderShelf
+
+FILM = 40  # pictures of the film strip
 LONGEST_SIDE = 512  # pixels of a preview; more costs a shared link more than the eye gains
 
 
 def watched(jobs: Sequence[Job]) -> Job | None:
-    """The job that a page has before it: the oldest that has not ended, else the last."""
-    return next((job for job in jobs if job.ending is None), jobs[-1] if jobs else None)
+    """The job that a page has before it: the oldest that goes on and is not held, else the last that was begun here."""
+    begun = [job for job in jobs if not job.held or (job.ending is not None and not job.was_left)]
+    return next((job for job in begun if job.ending is None), begun[-1] if begun else None)
 
 
 def marks(jobs: Sequence[Job], runner: Runner) -> list[Any]:
@@ -34,15 +40,15 @@ def marks(jobs: Sequence[Job], runner: Runner) -> list[Any]:
     return [len(jobs), job.id, job.said, runner.position(job), job.stopping.is_set()]
 
 
-def moment(jobs: Sequence[Job], runner: Runner) -> dict[str, Any]:
+def moment(jobs: Sequence[Job], runner: Runner, library: Library | None = None) -> dict[str, Any]:
     """The job before the page, as it stands: state, words, progress and preview."""
     job = watched(jobs)
     if job is None:
         return {"state": "idle", "text": ""}
-    waiting = sum(each.ending is None for each in jobs) - 1
-    shared = {"job": job.id, "more": max(waiting, 0), **sizes(job)}
+    waiting = sum(each.ending is None and not each.held for each in jobs) - 1
+    shared = {"job": job.id, "more": max(waiting, 0), **sizes(job, library)}
     if job.ending is not None:
-        return {**shared, **_ended(job)}
+        return {**shared, **ended(job)}
     if job.stopping.is_set():
         return {**shared, "state": "stopping", "text": "Stopping"}
     if before := runner.position(job):
@@ -54,12 +60,16 @@ def moment(jobs: Sequence[Job], runner: Runner) -> dict[str, Any]:
     return {**shared, "state": "working", "since": job.started or job.created, **_working(job)}
 
 
-def sizes(job: Job) -> dict[str, int]:
-    """Width and height of what a job paints, where its request says."""
-    return {side: getattr(job.request, side) for side in ("width", "height") if hasattr(job.request, side)}
+def sizes(job: Job, library: Library | None = None) -> dict[str, int]:
+    """Width and height of what a job paints, where its request or the picture that it begins with says."""
+    if hasattr(job.request, "width"):
+        return {side: getattr(job.request, side) for side in ("width", "height")}
+    start = before(job.request.model_dump(mode="json"), library.shelf(job.owner)) if library else None
+    return dict(zip(("width", "height"), start["whole"], strict=True)) if start else {}
 
 
-def _ended(job: Job) -> dict[str, Any]:
+def ended(job: Job) -> dict[str, Any]:
+    """How a job ended, in words; idle where it has not."""
     remarks = " ".join(event.text for event in job.latest() if isinstance(event, Remark))
     match job.ending:
         case Done(result, seconds):
@@ -70,7 +80,8 @@ def _ended(job: Job) -> dict[str, Any]:
         case Failed(text):
             return {"state": "failed", "text": " ".join(filter(None, [text, remarks]))}
         case Cancelled():
-            return {"state": "stopped", "text": "Stopped."}
+            kept = any(isinstance(event, Finished) for event in job.latest())
+            return {"state": "stopped", "text": "Stopped; what there was is kept." if kept else "Stopped."}
     return {"state": "idle", "text": ""}
 
 
@@ -81,6 +92,7 @@ def _working(job: Job) -> dict[str, Any]:
     view: dict[str, Any] = {"text": "Starting"}
     if progress is not None:
         view |= _counted(progress, time.time() - job.started)
+        view |= _pulled(progress, str(getattr(job.request, "arrows", "")))
     if isinstance(last, Stage):
         view |= {"text": last.text}
     if remark := next((event.text for event in reversed(said) if isinstance(event, Remark)), ""):
@@ -91,7 +103,8 @@ def _working(job: Job) -> dict[str, Any]:
 def _counted(progress: Progress, elapsed: float) -> dict[str, Any]:
     done = (progress.picture - 1 + progress.step / progress.steps) / progress.pictures
     of = f"Picture {progress.picture} of {progress.pictures}, step" if progress.pictures > 1 else "Step"
-    left = (progress.seconds_left or 0) + elapsed / done * (progress.pictures - progress.picture) / progress.pictures
+    each = elapsed / done / progress.pictures if done else 0.0  # nothing is known before the first step
+    left = (progress.seconds_left or 0) + each * (progress.pictures - progress.picture)
     view: dict[str, Any] = {"text": f"{of} {progress.step} of {progress.steps}", "done": done}
     if progress.seconds_left is not None:
         view["left"] = round(left, 1)
@@ -100,55 +113,41 @@ def _counted(progress: Progress, elapsed: float) -> dict[str, Any]:
     return view
 
 
+def _pulled(progress: Progress, arrows: str) -> dict[str, Any]:
+    """Where what is pulled has come to, where it belongs, and how far that is."""
+    if not progress.points:
+        return {}
+    targets = [end for _, end in arrows_of(arrows)]
+    left = [math.dist(*each) for each in zip(progress.points, targets, strict=True)]
+    text = f"Step {progress.step} of {progress.steps}, {sum(left) / len(left):.0f} px to go"
+    return {"points": progress.points, "targets": targets, "text": text}
+
+
 def preview(picture: Image.Image) -> str:
     """A small picture as a data URI."""
     small = picture.convert("RGB")
     small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    return _jpeg(small, 80)
+    return jpeg(small, 80)
 
 
-def film(jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """Every picture of some jobs, the newest first."""
-    return [each for job in reversed(jobs) for each in reversed(_frames(job))]
+def film(library: Library, owner: str, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """The latest pictures of an owner by some tasks, the newest first; `before` is what one began with, where it lies
+    in it."""
+    return [_frame(each, library.shelf(owner)) for each in library.album.latest(owner, tasks, FILM)]
 
 
-def _frames(job: Job) -> list[dict[str, Any]]:
-    finished = [event.painted for event in job.latest() if isinstance(event, Finished) and event.painted.file]
-    seconds = job.ending.seconds / max(len(finished), 1) if isinstance(job.ending, Done) else None
-    return [
-        {
-            "job": job.id,
-            "name": Path(painted.file or "").name,
-            "url": address(painted.file or ""),
-            "thumb": thumb(painted.file or ""),
-            "recipe": painted.request.to_json(),
-            "seed": painted.request.seed,
-            "prompt": getattr(painted.request, "prompt", ""),
-            "seconds": seconds,
-            **sizes(job),
-        }
-        for painted in finished
-    ]
-
-
-def address(file: str) -> str:
-    """Where a page finds one of our files, seen from the page, so that it holds behind any proxy."""
-    return f"gradio_api/file={quote(file)}"
-
-
-@lru_cache(512)
-def thumb(file: str) -> str:
-    """A picture file as a small data URI; empty where the file is gone."""
-    try:
-        with Image.open(file) as picture:
-            small = picture.convert("RGB")
-    except OSError:
-        return ""
-    small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-    return _jpeg(small, 85)
-
-
-def _jpeg(picture: Image.Image, quality: int) -> str:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+def _frame(kept: Kept, shelf: FolderShelf) -> dict[str, Any]:
+    return {
+        "id": kept.id,
+        "job": kept.job,
+        "name": kept.file.name,
+        "url": address(str(kept.file)),
+        "thumb": thumb(str(kept.file)),
+        "recipe": json.dumps(kept.request),
+        "seed": kept.seed,
+        "prompt": kept.prompt,
+        "seconds": kept.seconds,
+        "before": before(kept.request, shelf),
+        "width": kept.width,
+        "height": kept.height,
+    }

@@ -20,4 +20,4 @@ EXAMPLES = (
 @tab("Create", order=10)
 def create(desk: Desk) -> None:
     """Draws the tab."""
-    Easel(desk, tasks["text_to_image"], EXAMPLES).draw()
+    Easel(desk, "Create", [tasks["text_to_image"]], EXAMPLES).draw()
