@@ -21,16 +21,16 @@
     } else if (!command && !event.altKey && !typing(event.target)) {
       if (event.key === '?') window.dispatchEvent(new Event('palimpsest:keys'));
       if (event.key === '/') {
-        const prompt = [...document.querySelectorAll('#knob-prompt textarea')].find((each) => each.offsetParent);
+        const prompt = [...document.querySelectorAll('[id$=knob-prompt] textarea')].find((each) => each.offsetParent);
         if (prompt) { event.preventDefault(); prompt.focus(); }
       }
     }
   }, true);
 
-  // A picture dropped anywhere brings its settings back.
+  // A picture dropped anywhere brings its settings back; where there is a canvas, it becomes the picture there.
   const carries = (event) => event.dataTransfer && [...event.dataTransfer.types].includes('Files');
   let depth = 0;
-  const over = (on) => { depth = on ? depth + 1 : Math.max(depth - 1, 0); document.body.classList.toggle('dropping', depth > 0); };
+  const over = (on) => { depth = on ? depth + 1 : Math.max(depth - 1, 0); document.body.classList.toggle('dropping', depth > 0); for (const kind of ['canvas', 'tray']) document.body.classList.toggle(`to-${kind}`, [...document.querySelectorAll(`.${kind}`)].some((each) => each.offsetParent)); };
   document.addEventListener('dragenter', (event) => carries(event) && over(true), true);
   document.addEventListener('dragleave', (event) => carries(event) && over(false), true);
   document.addEventListener('dragover', (event) => carries(event) && event.preventDefault(), true);
@@ -41,6 +41,7 @@
     depth = 0;
     document.body.classList.remove('dropping');
     const file = event.dataTransfer.files[0];
+    if (file) window.dispatchEvent(new CustomEvent('palimpsest:files', { detail: [...event.dataTransfer.files] })); // a tray takes all
     if (file) window.dispatchEvent(new CustomEvent('palimpsest:file', { detail: file }));
   }, true);
 })();

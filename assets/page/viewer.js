@@ -2,9 +2,8 @@ const root = element.querySelector('.viewer');
 const at = (name) => root.querySelector(name);
 const stage = at('.stage'), shown = at('.shown'), strip = at('.film');
 let picked = null;      // the name of the picture somebody chose from the strip; null follows the work
-let job = null;         // the job that the page watches
+let job;                // the job that the page watches; undefined until the server has spoken
 let before = {};        // the moment shown last
-let heard = Date.now(); // when the server last spoke
 
 const film = () => props.film || [];
 const busy = (now) => ['waiting', 'working', 'stopping'].includes(now.state);
@@ -38,14 +37,46 @@ function draw() {
   shown.classList.toggle('soft', working && !chosen);
   line(now, working);
   caption(chosen);
+  compare(chosen);
   tile(now, working, seen, chosen);
   before = { ...now, seen };
 }
 
+// The picture before, over the result, as far as the slider says; a range input, so that keys and fingers move it.
+function compare(chosen) {
+  const button = at('.compares'), from = chosen?.before, on = Boolean(from) && button.getAttribute('aria-pressed') === 'true';
+  button.hidden = !from;
+  at('.compare').hidden = !on;
+  if (!on) return;
+  const old = at('.compare-before'), [width, height] = from.whole;
+  if (old.getAttribute('src') !== from.url) old.src = from.url;
+  at('.compare').style.setProperty('--shape', `${width} / ${height}`);
+  for (const [side, share] of [['left', from.left / width], ['top', from.top / height], ['width', from.width / width], ['height', from.height / height]]) old.style[side] = `${100 * share}%`;
+  slid();
+}
+function slid() {
+  const slide = at('.compare-slide'), from = (frame() || film()[0])?.before;
+  at('.compare').style.setProperty('--share', `${slide.value}%`);
+  slide.setAttribute('aria-valuetext', `${slide.value} % of the picture before`);
+  if (!from) return;
+  const left = (100 * from.left) / from.whole[0], wide = (100 * from.width) / from.whole[0];
+  at('.compare-before').style.clipPath = `inset(0 ${Math.max(0, Math.min(100, 100 - (100 * (slide.value - left)) / wide))}% 0 0)`;
+}
+at('.compare-slide').addEventListener('input', slid);
+at('.compares').addEventListener('click', (event) => {
+  const button = event.currentTarget;
+  button.setAttribute('aria-pressed', String(button.getAttribute('aria-pressed') !== 'true'));
+  draw();
+  if (!at('.compare').hidden) at('.compare-slide').focus();
+});
+
+// Beside a canvas the two share a place: what is looked at there is said to it.
+const face = (name) => { if (props.beside) window.dispatchEvent(new CustomEvent('palimpsest:face', { detail: { from: root, face: name } })); };
+
 function line(now, working) {
   const more = working && now.more ? ` · ${now.more} more in line` : '';
   const said = working || ['failed', 'stopped'].includes(now.state) || now.remark;
-  put('.status', said ? [now.text + more, now.remark].filter(Boolean).join(' · ') : '');
+  put('.status', said ? [now.text + more, now.remark].filter(Boolean).join(/[.!?]$/.test(now.text + more) ? ' ' : ' · ') : '');
   at('.line').hidden = !said;
   put('.veil-text', now.text || '');
   put('.left', working && now.left !== undefined ? `${spoken(now.left)} left` : '');
@@ -59,10 +90,10 @@ function line(now, working) {
 }
 
 function caption(chosen) {
-  for (const name of ['.caption', '.save', '.again', '.show-recipe']) at(name).hidden = !chosen;
+  for (const name of ['.caption', '.save', '.again', '.show-recipe', '.sends']) at(name).hidden = !chosen;
   at('.recipe').hidden = !chosen || at('.show-recipe').getAttribute('aria-expanded') !== 'true';
   if (!chosen) return;
-  put('.words', chosen.prompt || 'Without a prompt');
+  put('.words', chosen.prompt || (props.compares ? 'Enlarged' : 'Without a prompt'));
   put('.facts', [`seed ${chosen.seed}`, `${chosen.width} × ${chosen.height}`, chosen.seconds ? spoken(chosen.seconds) : ''].filter(Boolean).join(' · '));
   at('.save').href = chosen.url;
   at('.save').setAttribute('download', `palimpsest-${chosen.seed}.png`);
@@ -78,7 +109,7 @@ function tile(now, working, seen, chosen) {
       live.type = 'button';
       live.className = 'shot live';
       live.setAttribute('aria-label', 'The picture in the making');
-      live.addEventListener('click', () => { picked = null; draw(); });
+      live.addEventListener('click', () => { picked = null; face('result'); draw(); });
       strip.prepend(live);
     }
     live.style.backgroundImage = seen ? `url("${seen}")` : '';
@@ -99,7 +130,7 @@ function reel() {
     shot.dataset.name = each.name;
     shot.setAttribute('aria-label', `${each.prompt || 'Without a prompt'}, seed ${each.seed}`);
     shot.style.backgroundImage = each.thumb ? `url("${each.thumb}")` : '';
-    shot.addEventListener('click', () => { picked = each.name; draw(); });
+    shot.addEventListener('click', () => { picked = each.name; face('result'); draw(); });
     return shot;
   });
   strip.replaceChildren(...[strip.querySelector('.live'), ...shots].filter(Boolean));
@@ -115,10 +146,12 @@ strip.addEventListener('keydown', (event) => {
 function arrived() {
   heard = Date.now();
   const now = props.value || {};
-  const fresh = now.job !== job && busy(now), ended = busy(before) && !busy(now);
+  // Work may be done before the page hears that it began; what was done before the page came is no news.
+  const fresh = Boolean(now.job) && now.job !== job && (busy(now) || job !== undefined), ended = (busy(before) || fresh) && !busy(now);
+  if (fresh || job === undefined) job = now.job || null;
   if (fresh) {
-    job = now.job;
     picked = null; // new work is what the page shows
+    face('result');
   }
   draw();
   if (fresh && innerWidth < 900) at('.line').scrollIntoView({ block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
@@ -143,8 +176,21 @@ async function restore(file) {
     trigger('dropped', { path: '', name: file.name });
   }
 }
-window.addEventListener('palimpsest:file', (event) => restore(event.detail));
+window.addEventListener('palimpsest:file', (event) => { if (!props.beside) restore(event.detail); });
 at('.file').addEventListener('change', (event) => { if (event.target.files[0]) restore(event.target.files[0]); event.target.value = ''; });
+at('.sends').replaceChildren(...(props.targets || []).map((target) => {
+  const button = document.createElement('button');
+  const here = target === props.place;
+  Object.assign(button, { type: 'button', className: 'act send', textContent: here ? 'Use as picture' : `Send to ${target}` });
+  button.addEventListener('click', () => {
+    const chosen = frame() || film()[0];
+    if (!chosen) return;
+    trigger('send', { to: target, id: chosen.id });
+    if (here) face('picture');
+    else [...document.querySelectorAll('[role=tab]')].find((each) => each.textContent.trim() === target)?.click();
+  });
+  return button;
+}));
 at('.again').addEventListener('click', () => { const chosen = frame() || film()[0]; if (chosen) trigger('reuse', { recipe: JSON.parse(chosen.recipe) }); });
 at('.show-recipe').addEventListener('click', (event) => {
   const button = event.currentTarget;
@@ -166,20 +212,11 @@ at('.chips').replaceChildren(...(props.examples || []).map((prompt) => {
   return chip;
 }));
 
-// A page in the background lets go of its line to the server; one that hears nothing for long, after sleep or a
-// lost network, asks for a new one.
-let resting = 0;
-const ask = () => { heard = Date.now(); trigger('attach', {}); };
-document.addEventListener('visibilitychange', () => {
-  clearTimeout(resting);
-  if (document.visibilityState === 'visible') ask();
-  else resting = setTimeout(() => trigger('rest', {}), 2000);
-});
-setInterval(() => {
-  if (document.visibilityState !== 'visible') return;
-  if (Date.now() - heard > 12000) ask();
-  if (document.querySelector('.expectation[data-known="no"]') && root.offsetParent) trigger('settled', {});
-}, 2500);
-
+if (props.invite) at('.invite h2').textContent = props.invite;
+if (props.beside) {
+  at('.invite h2').textContent = 'Nothing here yet';
+  at('.invite p').textContent = 'Bring a picture, and press Generate.';
+}
 reel();
 draw();
+if (props.asks) attach();
