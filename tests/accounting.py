@@ -1,10 +1,10 @@
 """What several test modules share: a device that counts in place of a GPU, and ways to run a generator out."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipelines.device import Device
 from pipelines.memory import Memory
@@ -24,18 +24,40 @@ class Host(Device):
 
 
 class Accounting(Host):
-    """A device apart from the host that counts the bytes moved each way. Its memory is copies in host memory."""
+    """A device apart from the host that counts the bytes moved each way. Its memory is copies in host memory.
+
+    `work` is what a pass is said to need; `runs_out` how often bringing weights in fails for want of memory.
+    """
 
     is_host = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.moved_in = self.moved_out = 0
+        self.moved_in = self.moved_out = self.runs_out = self.locked = 0
+        self.work: int | None = None
 
-    def put(self, module: nn.Module) -> None:
-        for tensor in [*module.parameters(), *module.buffers()]:
-            tensor.data = tensor.data.clone()
-            self.moved_in += tensor.numel() * tensor.element_size()
+    def fetched(
+        self, tensors: Sequence[Tensor], kinds: Sequence[torch.dtype], buffer: Tensor | None = None
+    ) -> list[Tensor]:
+        if self.runs_out:
+            self.runs_out -= 1
+            raise torch.OutOfMemoryError("out of memory")
+        copies = [each.to(kind, copy=True) for each, kind in zip(tensors, kinds, strict=True)]
+        self.moved_in += sum(each.nbytes for each in copies)
+        return copies
+
+    def lock(self, buffer: Tensor) -> bool:
+        self.locked += buffer.nbytes
+        return True
+
+    def unlock(self, buffer: Tensor) -> None:
+        self.locked -= buffer.nbytes
+
+    def used(self) -> int:
+        return 0
+
+    def peak(self) -> int | None:
+        return self.work
 
 
 def host() -> Memory:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.models import ModelSpec, models
-from pipelines.models.stable_diffusion import load_folder
+from pipelines.memory import Memory
+from pipelines.models import ModelSpec, load_folder, models
+from pipelines.models.adapters import adapters
+from pipelines.shelf import FolderShelf
+from tests.accounting import host
 from tests.tiny.checkpoints import stable_diffusion
 
 
@@ -30,3 +33,17 @@ def toy(toy_folder: Path) -> Iterator[ModelSpec]:
     models.remove("toy")
     if elsewhere:
         models.add("toy", elsewhere)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[FolderShelf]:
+    """An empty shelf; adapters that a test leaves in its folder are forgotten after it."""
+    yield FolderShelf(tmp_path / "shelf")
+    for name in [name for name, spec in adapters.items() if spec.path.is_relative_to(tmp_path)]:
+        adapters.remove(name)
+
+
+@pytest.fixture(scope="module")
+def memory() -> Memory:
+    """A memory of the CPU, in float32, for one module."""
+    return host()

@@ -17,6 +17,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from pipelines.events import Cancelled
 from pipelines.tasks.text_to_image import TextToImage
 from tests.browser.live import LONG, QUICK, Live, live
 
@@ -77,10 +78,9 @@ def test_cancelling_from_the_client_stops_the_job(client: Client, studio: Live) 
     while not (job.outputs() and job.outputs()[-1][2].get("done")):
         time.sleep(0.05)
     running = studio.runner.jobs()[-1]
-    begun = time.monotonic()
     job.cancel()
     ended(running)
-    assert time.monotonic() - begun < 3
+    assert isinstance(running.ending, Cancelled)
     assert client.predict(**QUICK, api_name=NAME)[2]["state"] == "done"
 
 

@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CODE = [ROOT / "app.py", *sorted(path for folder in ("studio", "pipelines") for path in (ROOT / folder).rglob("*.py"))]
 LAYERS = [  # each may import from those before it, and from itself
-    {"errors"}, {"registry"}, {"knobs"}, {"request"}, {"method", "types", "events", "estimate", "prompts"}, {"parts", "pictures", "device"},
-    {"memory"}, {"models"}, {"samplers", "schedules", "guidance", "accelerators"}, {"previews"}, {"painting"}, {"tasks"},
-    {"library", "warming", "training", "job"}, {"runner"}, {"__main__"},
+    {"errors"}, {"registry"}, {"knobs"}, {"request"}, {"method", "types", "events", "estimate", "prompts"}, {"parts", "pictures", "device", "likeness", "distances", "watermark"},
+    {"shelf", "subjects"}, {"shuttle", "stripes", "notes"}, {"resident"}, {"work"}, {"rooms"}, {"memory"}, {"models"}, {"localizing"}, {"adapters", "stock", "plans", "workshop", "exchange", "previews"}, {"energies", "attention_maps", "between"}, {"samplers", "schedules", "guidance", "accelerators"}, {"painting", "frames", "inversion"}, {"terrain", "verifiers"}, {"searches"}, {"searching"}, {"tiles"}, {"evidence"}, {"needs"}, {"masks", "seams", "gestures"}, {"sheets", "motion"}, {"repainting", "warping"}, {"grounds", "features", "pulling", "tracking"}, {"mosaic", "dragging"}, {"upscalers", "personalizers"}, {"study", "pupil", "verdict", "notices"}, {"lessons"}, {"coining", "echoing"}, {"course"}, {"tasks", "grids"},
+    {"library", "warming", "training", "calibration", "job", "recipes", "origin", "credentials"}, {"line"}, {"runner", "exports", "replay", "verify", "comparison"}, {"__main__"},
 ]  # fmt: skip
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler"}
 TREE = {"app.py", "studio", "pipelines", "assets", "tests", "requirements.txt", "README.md", "pyproject.toml", "LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", ".gitignore", ".ci"}  # fmt: skip
@@ -144,7 +144,10 @@ def test_no_large_file_and_no_pickle_is_in_the_tree() -> None:
     assert sum(path.stat().st_size for path in files if (ROOT / "assets" / "pocket") in path.parents) <= 48 * 2**20
 
 
-@pytest.mark.parametrize("table", ["samplers", "schedules", "guidance", "accelerators", "tasks"])
+@pytest.mark.parametrize(
+    "table",
+    ["samplers", "schedules", "guidance", "energies", "accelerators", "searches", "verifiers", "personalizers", "upscalers", "tasks"],
+)  # fmt: skip
 def test_the_readme_lists_every_entry_of_every_registry(table: str) -> None:
     from pipelines.__main__ import listed
 

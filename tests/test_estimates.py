@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from pipelines.device import Device
 from pipelines.estimate import Ledger
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec
@@ -57,7 +59,7 @@ def test_a_warmed_model_has_an_estimate_that_grows_with_steps_and_pictures(toy: 
 def test_bytes_grow_with_the_picture(toy: ModelSpec) -> None:
     memory = Memory(Host())
     small, large = (expected(TextToImage(model="toy", width=side, height=side), memory).bytes for side in (64, 512))
-    assert large > small > sum(memory.weight(part) for part in (toy.text, toy.net, toy.vae))
+    assert large > small > sum(memory.weight(part) for part in toy.parts())
 
 
 def test_a_run_left_early_teaches_nothing(toy: ModelSpec) -> None:
@@ -67,3 +69,22 @@ def test_a_run_left_early_teaches_nothing(toy: ModelSpec) -> None:
         next(running)
     running.close()
     assert memory.expected("net", "toy", 64, 64) is None
+
+
+def test_what_a_clock_decided_once_holds_on_this_machine(tmp_path: Path) -> None:
+    """A busy moment would decide otherwise, and the same request would paint another picture after a restart."""
+    file, answers = tmp_path / "ledger.json", iter(["bfloat16", "float32"])
+    assert Ledger(file).settled("number type 96", lambda: next(answers)) == "bfloat16"
+    assert Ledger(file).settled("number type 96", lambda: next(answers)) == "bfloat16"
+    assert Ledger(file).settled("number type 32", lambda: next(answers)) == "float32"
+    file.write_text('{"seconds": {}, "peaks": {}}')  # as an earlier version wrote it
+    assert Ledger(file).settled("number type 96", lambda: "float32") == "float32"
+
+
+def test_a_device_asks_the_clock_once_for_a_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([torch.bfloat16, torch.float32])
+    monkeypatch.setattr("pipelines.device.fastest_on_host", lambda width: next(answers))
+    first = Device("cpu", Ledger(tmp_path / "ledger.json"))
+    assert first.number_type(96) == first.number_type(96) == torch.bfloat16
+    assert Device("cpu", Ledger(tmp_path / "ledger.json")).number_type(96) == torch.bfloat16
+    assert Device("cpu").number_type(96) == torch.float32

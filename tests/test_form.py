@@ -16,7 +16,7 @@ from pipelines.request import Request, validated
 from pipelines.samplers import samplers
 from pipelines.tasks import tasks
 from pipelines.tasks.text_to_image import TextToImage
-from studio.controls import choice_of
+from studio.controls import choice_of, knob_of
 from studio.form import Form, title
 from studio.presets import CUSTOM, at_quality, fitted, quality_of, shape_of, shaped
 
@@ -69,8 +69,8 @@ def test_every_field_of_a_task_has_a_control_or_says_that_it_has_none(name: str)
     form = drawn(tasks[name].request)
     for field, declared in tasks[name].request.model_fields.items():
         mark = choice_of(declared)
-        hidden = field == "task" or (mark is not None and not mark.registry)
-        assert (field in form.controls) != hidden, field
+        hidden = field == "task" or knob_of(field, declared).control == "hidden" or (mark and not mark.registry)
+        assert (field in form.controls) != bool(hidden), field
 
 
 @pytest.mark.parametrize("name", tasks)
@@ -106,6 +106,46 @@ def test_knobs_of_a_method_that_is_not_chosen_are_left_alone() -> None:
     assert form.read(values(form, request, **{"trick.strong.force": 99})) == request
 
 
+def sparing(request: type[Request]) -> Form:
+    """A form of a tab that is not the first: unusual methods have a text of their knobs in place of controls."""
+    form = Form(request, {"model": gr.Textbox(render=False)}, "other-")
+    with gr.Blocks(analytics_enabled=False):
+        for advanced in (False, True):
+            form.draw(form.fields(advanced))
+    return form
+
+
+@pytest.mark.parametrize(
+    ("field", "chosen"),
+    [
+        *(("sampler", Choice(name=name)) for name in samplers),
+        ("sampler", Choice(name="heun", knobs={"churn": 3.5})),
+        ("guidance", Choice(name="tfg", knobs={"rounds": 2, "energy": {"name": "colour", "knobs": {}}})),
+        ("accelerators", (Choice(name="sada"), Choice(name="todo"))),
+    ],
+)
+def test_a_tab_without_controls_for_a_method_keeps_its_knobs_as_lines(field: str, chosen: Any) -> None:
+    form = sparing(TextToImage)
+    request = TextToImage(model="", **{field: chosen})
+    assert form.read(values(form, request)) == request
+    assert len(form.controls) < 0.6 * len(drawn(TextToImage).controls)
+
+
+def test_a_line_of_knobs_is_read_and_what_is_wrong_with_it_is_said() -> None:
+    form = sparing(TextToImage)
+    held = dict(zip(form.controls, values(form, TextToImage(model="", sampler=Choice(name="heun"))), strict=True))
+    held["sampler.more"] = "heun.churn = 7\ndeis.order = 900"  # the second is of a method that is not chosen
+    assert form.read(list(held.values())).sampler.knobs["churn"] == 7
+    for line, words in (
+        ("heun.churn", "like 'method.knob = value'"),
+        ("heun.churn = much", "[Cc]hurn"),
+        ("heun.x = 1", "x"),
+        ("huen.churn = 3", "like 'method.knob = value'"),
+    ):
+        with pytest.raises(BadRequest, match=words):
+            form.read(list((held | {"sampler.more": line}).values()))
+
+
 def test_what_is_wrong_is_named_by_its_label() -> None:
     form = drawn(Toy)
     with pytest.raises(BadRequest, match=r"^Steps: "):
@@ -129,6 +169,11 @@ def test_only_what_changed_is_shown_again() -> None:
 )
 def test_a_method_is_called_what_people_call_it(name: str, shown: str) -> None:
     assert title(name) == shown
+
+
+def test_a_method_may_bring_its_own_title() -> None:
+    picker = next(each for path, each in drawn(TextToImage).controls.items() if path == "sampler")
+    assert ("UniPC", "unipc") in picker.choices and ("DPM++ 2M", "dpmpp_2m") in picker.choices
 
 
 class Spec:

@@ -58,13 +58,18 @@ def test_every_registered_tab_is_on_the_page_in_its_order(blocks: gr.Blocks) -> 
 
 def test_every_task_has_an_endpoint_and_no_event_of_the_page_has(blocks: gr.Blocks) -> None:
     public = {fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public"}
-    assert public == {*tasks, "models", "free", "restore"}
+    assert public == {*tasks, "models", "free", "restore", "keep_picture"}
 
 
 def test_no_event_of_the_page_waits_in_gradios_queue(blocks: gr.Blocks) -> None:
     called = [fn for fn in blocks.fns.values() if not any(event == "unload" for _, event in fn.targets)]
     waiting = [fn.api_name for fn in called if fn.queue and fn.concurrency_limit is not None]
     assert waiting == []
+
+
+def test_no_event_has_the_page_look_for_its_outputs_at_every_message(blocks: gr.Blocks) -> None:
+    """Gradio notes the progress of each output that an event ever had, and says it to all of them at each message."""
+    assert {str(each["show_progress_on"]) for each in blocks.config["dependencies"]} == {"[]"}
 
 
 def test_nothing_on_the_page_names_a_place_elsewhere() -> None:
@@ -146,11 +151,11 @@ def test_an_owner_that_we_did_not_make_is_nobody(value: str) -> None:
 def test_settings_come_from_flags_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PALIMPSEST_PORT", "7001")
     monkeypatch.setenv("PALIMPSEST_FOLDER", str(tmp_path))
-    settings = read(["--device", "cpu", "--budget", "2.5"])
-    assert (settings.port, settings.device, settings.budget, settings.folder) == (7001, "cpu", 2.5, tmp_path)
+    settings = read(["--device", "cpu", "--ram", "2.5"])
+    assert (settings.port, settings.device, settings.ram, settings.folder) == (7001, "cpu", 2.5, tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [["--port", "x"], ["--budget", "-1"], ["--device", "abacus"]])
+@pytest.mark.parametrize("wrong", [["--port", "x"], ["--vram", "-1"], ["--device", "abacus"]])
 def test_a_wrong_flag_gets_a_sentence_that_names_it(wrong: list[str]) -> None:
     with pytest.raises(SystemExit, match=wrong[0]):
         read(wrong)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
+
 from pipelines.pictures import recipe
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +34,24 @@ def test_run_paints_a_request_and_prints_one_line(toy_folder: Path, tmp_path: Pa
     said = json.loads(line)
     assert said["seeds"] == [5, 6] and said["seconds"] > 0
     assert [recipe(file)["seed"] for file in said["files"]] == [5, 6]
+
+
+def test_run_takes_a_picture_and_a_mask_from_files(toy_folder: Path, tmp_path: Path) -> None:
+    source, mask = Image.radial_gradient("L").resize((64, 64)).convert("RGB"), Image.new("L", (64, 64))
+    mask.paste(255, (0, 0, 20, 64))
+    source.save(tmp_path / "source.png")
+    mask.save(tmp_path / "mask.png")
+    (tmp_path / "request.json").write_text(json.dumps({"task": "inpaint", "model": "toy", "steps": 1, "seed": 5}))
+    files = ["--picture", str(tmp_path / "source.png"), "--mask", str(tmp_path / "mask.png")]
+    given = ["--models", str(toy_folder), "run", str(tmp_path / "request.json"), "--out", str(tmp_path / "out")]
+    done = called(*given, "--device", "cpu", *files)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    (file,) = said["files"]
+    assert Image.open(file).crop((20, 0, 64, 64)).tobytes() == source.crop((20, 0, 64, 64)).tobytes()
+    assert "0 bytes changed outside" in said["remarks"][0] and len(recipe(file)["source"]) == 32
+    missing = called(*given, "--picture", str(tmp_path / "nothing.png"))
+    assert missing.returncode == 2 and missing.stderr.splitlines()[-1] == "nothing.png is not there."
 
 
 def test_list_prints_all_that_can_be_named() -> None:

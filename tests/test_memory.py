@@ -2,12 +2,15 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pipelines.errors import DoesNotFit
 from pipelines.memory import Memory
+from pipelines.notes import Notes, bytes_in
+from pipelines.types import Cond
 from tests.accounting import Accounting, Host, linear
 
 MB = 2**20
@@ -53,7 +56,11 @@ def test_a_lent_part_is_never_evicted() -> None:
         weight = net.weight.clone()
         used_once(memory, linear("b", 4), linear("c", 4))
         assert names(memory) == ["c", "held"] and torch.equal(net.weight, weight)
-        with memory.use(linear("c", 4)), pytest.raises(DoesNotFit, match="leave no room"), memory.use(linear("d", 2)):
+        with (
+            memory.use(linear("c", 4)),
+            pytest.raises(DoesNotFit, match=r"8.0 MB of it are taken"),
+            memory.use(linear("d", 2)),
+        ):
             pass
     used_once(memory, linear("d", 8))
     assert names(memory) == ["d"]
@@ -62,7 +69,10 @@ def test_a_lent_part_is_never_evicted() -> None:
 def test_what_can_never_fit_is_refused_before_it_is_loaded() -> None:
     memory = Memory(Accounting(), 4 * MB)
     used_once(memory, linear("a", 3))
-    with pytest.raises(DoesNotFit, match="needs 5 MB, more than the 4 MB"), memory.use(linear("huge", 5)):
+    with (
+        pytest.raises(DoesNotFit, match=r"needs 5.0 MB at the least; models may use 4.0 MB"),
+        memory.use(linear("huge", 5)),
+    ):
         pass
     assert names(memory) == ["a"]
 
@@ -125,8 +135,39 @@ def test_on_the_host_an_evicted_part_is_let_go() -> None:
     assert gone() is None and memory.used() == 4 * MB
 
 
-def test_recall_makes_a_thing_once_and_forgets_the_oldest() -> None:
+def test_recall_makes_a_thing_once() -> None:
     memory, made = Memory(Host(), MB), []
-    for k in [*range(70), 69, 0]:
+    for k in [*range(3), 2, 0]:
         memory.recall(k, lambda k=k: made.append(k))
-    assert made == [*range(70), 0]
+    memory.free()
+    memory.recall(0, lambda: made.append(0))
+    assert made == [0, 1, 2, 0]
+
+
+def encoded(prompt: int, size: int) -> Cond:
+    return Cond(torch.full((1, size), float(prompt)), torch.zeros(1, size), {"pooled": torch.zeros(1, size)})
+
+
+def test_as_many_encoded_prompts_are_remembered_as_fit_in_bytes_the_oldest_forgotten() -> None:
+    notes, made = Notes(budget=10 * 3 * 4 * 100), []
+
+    def ask(prompt: int, size: int = 100) -> Cond:
+        return notes.recall(prompt, lambda: (made.append(prompt), encoded(prompt, size))[1])
+
+    for prompt in [*range(10), 0]:
+        ask(prompt)
+    assert made == list(range(10)) and notes.bytes == notes.budget
+    ask(10)
+    assert ask(0).tokens[0, 0] == 0 and made == list(range(11))  # asked for lately, so it was 1 that went
+    ask(1)
+    assert made[-1] == 1
+    ask(11, size=5000)  # alone more than all may take: given, not kept
+    assert notes.bytes == notes.budget and ask(1).tokens[0, 0] == 1 and made[-1] == 11
+    notes.clear()
+    assert notes.bytes == 0
+
+
+def test_bytes_are_counted_in_all_that_a_value_holds() -> None:
+    cond = encoded(1, 10)
+    assert bytes_in(cond) == 3 * 40 and bytes_in([(cond, "a cat"), {"k": cond.tokens}]) == 4 * 40
+    assert bytes_in(replace(cond, parts=((1.0, cond),))) == 2 * 3 * 40

@@ -84,3 +84,15 @@ def test_shards_cannot_lead_out_of_their_folder(tmp_path: Path) -> None:
     assert weight_files(folder) == [folder / "secret.safetensors"]
     with pytest.raises(BadCheckpoint, match="missing"):
         folder_part("unet", folder, 8, lambda kind: torch.nn.Identity())
+
+
+def test_a_part_knows_the_number_types_of_its_files_and_notices_when_they_are_cut(tmp_path: Path) -> None:
+    folder = tmp_path / "unet"
+    folder.mkdir()
+    file = weights(folder / "diffusion_pytorch_model.safetensors")
+    part = folder_part("unet", folder, 8, lambda kind: torch.nn.Identity())
+    assert part.stored == {"F32", "BF16"}
+    part.check()
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(BadCheckpoint, match="damaged"):
+        part.check()

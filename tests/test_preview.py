@@ -36,7 +36,7 @@ def test_a_trained_decoder_beats_an_untrained_one(tmp_path: Path, capsys: pytest
 
 
 def test_a_checkpoint_with_a_preview_decoder_is_previewed_by_it(tmp_path: Path) -> None:
-    from pipelines.models.stable_diffusion import load_folder
+    from pipelines.models import load_folder
     from pipelines.previews import looking
     from tests.accounting import host
 

@@ -18,6 +18,7 @@ from pipelines.parts import Part
 from pipelines.pictures import recipe
 from pipelines.request import Request
 from pipelines.runner import Runner
+from pipelines.shelf import Shelf
 from pipelines.tasks import parse, task, tasks
 from tests.accounting import Host, linear
 
@@ -40,7 +41,7 @@ class Stagehand:
 def stage() -> Iterator[Stagehand]:
     hand = Stagehand()
 
-    def steps(request: Scripted, memory: Memory) -> Iterator[Event]:
+    def steps(request: Scripted, memory: Memory, shelf: Shelf) -> Iterator[Event]:
         hand.began += 1
         try:
             with memory.use(linear("scripted", 1)):
@@ -235,7 +236,7 @@ def test_a_stop_ends_a_network_between_its_blocks(stage: Stagehand) -> None:
     net = torch.nn.Sequential(torch.nn.ModuleDict({"blocks": blocks}))  # type: ignore[dict-item]
     part = Part("net", "net", 1, 8, lambda kind: net)
 
-    def steps(request: Scripted, memory: Memory) -> Iterator[Event]:
+    def steps(request: Scripted, memory: Memory, shelf: Shelf) -> Iterator[Event]:
         with memory.use(part):
             yield Stage("decoding")
             for block in blocks:

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from pipelines.errors import BadCheckpoint, StudioError
 from pipelines.events import Event, Finished, Progress
 from pipelines.memory import Memory
-from pipelines.models import ModelSpec, models, scan
-from pipelines.models.stable_diffusion import load_folder
+from pipelines.models import ModelSpec, load_folder, models
 from pipelines.samplers import samplers
 from pipelines.schedules import schedules
+from pipelines.stock import Stock
 from pipelines.tasks import parse, run
 from tests.accounting import Accounting, Host, host, linear
 from tests.tiny.checkpoints import stable_diffusion
@@ -82,7 +82,7 @@ def test_the_request_of_a_picture_paints_it_again(toy: ModelSpec) -> None:
 def test_another_seed_encodes_nothing(toy: ModelSpec) -> None:
     memory = host()
     events(memory)
-    with memory.use(toy.text) as text:
+    with memory.use(toy.texts[0]) as text:
         text.model.forward = None  # would raise if it were called
     events(memory, seed=12)
     with pytest.raises(TypeError):
@@ -91,7 +91,7 @@ def test_another_seed_encodes_nothing(toy: ModelSpec) -> None:
 
 def test_the_picture_does_not_depend_on_what_had_to_be_swapped(toy: ModelSpec) -> None:
     roomy, tight = host(), Memory(Accounting())
-    tight.budget = max(tight.weight(part) for part in (toy.text, toy.net, toy.vae))
+    tight.budget = max(tight.weight(part) for part in toy.parts()) + 2**18  # and room to work in
     assert pictures(roomy, count=2) == pictures(tight, count=2)
     assert len([each for each in tight.residents() if each.on_device]) == 1
 
@@ -126,7 +126,7 @@ def test_equal_parts_of_two_checkpoints_are_one(toy_folder: Path) -> None:
         load_folder(toy_folder.parent / f"{toy_folder.name}-twin" / "twin", "twin"),
         load_folder(toy_folder / "toy", "toy"),
     )
-    assert (twin.text.key, twin.vae.key) == (toy.text.key, toy.vae.key) and twin.net.key != toy.net.key
+    assert (twin.texts[0].key, twin.vae.key) == (toy.texts[0].key, toy.vae.key) and twin.net.key != toy.net.key
 
 
 def test_numbers_that_are_none_end_in_a_sentence(toy: ModelSpec) -> None:
@@ -184,9 +184,10 @@ def test_a_scan_registers_what_is_sound_and_says_why_not_for_the_rest(tmp_path: 
         stable_diffusion(tmp_path / name)
     DAMAGES["cut off"](tmp_path / "broken")
     try:
-        refused = scan(tmp_path)
-        assert "sound" in models and list(refused) == ["broken"] and "damaged" in refused["broken"]
-        assert scan(tmp_path) == refused
+        stock = Stock(tmp_path)
+        refused = [(each.name, each.reason) for each in stock.rescan()]
+        assert "sound" in models and [name for name, _ in refused] == ["broken"] and "damaged" in refused[0][1]
+        assert [(each.name, each.reason) for each in stock.rescan()] == refused
     finally:
         models.remove("sound")
 

@@ -16,8 +16,7 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 from pipelines.device import Device
 from pipelines.events import Finished
 from pipelines.memory import Memory
-from pipelines.models import POCKET, models
-from pipelines.models.stable_diffusion import load_folder
+from pipelines.models import POCKET, load_folder, models
 from pipelines.tasks import run
 from pipelines.tasks.text_to_image import TextToImage
 from tests.bench.checkpoints import sd15_size
@@ -72,7 +71,7 @@ def main() -> None:
         models.add("bench", load_folder(folder, "bench"))
         memory = Memory(Device("cpu"))
         spec = models["bench"]
-        kinds = {part.name: str(memory.number_type(part)) for part in (spec.text, spec.net, spec.vae)}
+        kinds = {part.name: str(memory.number_type(part)) for part in spec.parts()}
         mine, theirs = ours(memory, asked.steps), bare(folder, memory, asked.steps)
         for paint in (mine, theirs):
             paint()

@@ -1,4 +1,4 @@
-"""One studio and one Chromium for all browser tests; a page that fails on script errors and on foreign requests."""
+"""One Chromium for all browser tests and one studio for each file of them, so that none stands on what another left; a page that fails on script errors and on foreign requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with live(tmp_path_factory.mktemp("studio")) as studio:
         yield studio

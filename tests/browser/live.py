@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.library import Library
-from pipelines.models import models, scan
+from pipelines.models import models
 from pipelines.runner import Runner
 from pipelines.tasks.text_to_image import TextToImage
 from studio.settings import Settings
 
 TOY = "toy"
 QUICK = {"model": TOY, "width": 64, "height": 64, "steps": 3}
-LONG = {"model": TOY, "width": 256, "height": 256, "steps": 150}
+LONG = {"model": TOY, "width": 384, "height": 384, "steps": 150}
 
 
 @dataclass(frozen=True)
@@ -48,25 +49,32 @@ def live(folder: Path, **settings: Any) -> Iterator[Live]:
     from tests.tiny.checkpoints import stable_diffusion
 
     chosen = Settings(folder=folder, port=0, device="cpu", **settings)
+    uploads = os.environ.get("GRADIO_TEMP_DIR")
     chosen.prepare()
     stable_diffusion(chosen.checkpoints / TOY)
     known = TOY in models
-    scan(chosen.checkpoints)
+    stock = chosen.stock()
+    stock.rescan()
     answers = threading.Event()
 
     def make_memory() -> Any:
         answers.wait()
         return chosen.memory()
 
-    library = Library(chosen.folder)
+    library = chosen.library()
     runner = Runner(make_memory, library)
-    blocks = build(runner, library, TOY, chosen.shared)
+    blocks = build(runner, library, TOY, chosen.shared, stock)
     url = launch(blocks, chosen)
     answers.set()
+    runner.restore()
+    library.settle()
     try:
         yield Live(url, runner, library)
     finally:
         runner.close()
+        library.close()
         blocks.close(verbose=False)
+        if uploads:  # another studio of this process goes on
+            os.environ["GRADIO_TEMP_DIR"] = uploads
         if not known:  # else it belongs to another studio, which still serves
             models.remove(TOY)

@@ -133,7 +133,7 @@ def test_a_page_that_comes_back_finds_its_job_and_its_settings(page: Page, studi
     write(page, "a blue house in the sky")
     page.get_by_label("Portrait").check(force=True)
     expect(page.get_by_label("Portrait")).to_be_checked()
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(4000)
     job = studio.long_job()
     state(page, "working")
     page.reload()
@@ -165,7 +165,7 @@ def test_a_dropped_picture_brings_its_settings_back(page: Page, studio: Live) ->
     seed = json.loads(Image.open(io.BytesIO(picture)).text["palimpsest"])["seed"]  # type: ignore[attr-defined]
     page.get_by_label("Best").check(force=True)
     write(page, "something else")
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(3000)
     drop(page, picture)
     expect(note(page)).to_contain_text(f"seed {seed}")
     expect(page.locator("#knob-prompt textarea")).to_have_value("a green dog")

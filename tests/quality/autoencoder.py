@@ -47,7 +47,7 @@ def to_pixels(picture: Image.Image) -> Tensor:
 @torch.inference_mode()
 def round_trip(vae: Any, picture: Image.Image) -> float:
     """The PSNR of a picture that was encoded and decoded, cut to whole latents."""
-    pixels = to_pixels(picture.crop((0, 0, picture.width // 8 * 8, picture.height // 8 * 8)))
+    pixels = to_pixels(picture.crop((0, 0, picture.width // 16 * 16, picture.height // 16 * 16)))
     return psnr(vae.decode(vae.encode(pixels).latent_dist.mode()).sample, pixels)
 
 

@@ -19,7 +19,7 @@ class Settings:
 
     steps: int = 25
     sampler: str = "dpmpp_2m"
-    scale: float = 5.0
+    scale: float = 3.0
     negative: str = ""
     adapters: Sequence[Path] = field(default=())
 

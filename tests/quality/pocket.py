@@ -105,7 +105,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--prompts", type=int, default=400)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--sampler", default="dpmpp_2m")
-    parser.add_argument("--scale", type=float, default=5.0)
+    parser.add_argument("--scale", type=float, default=3.0)
     parser.add_argument("--lora", type=Path, action="append", default=[], help="only --with diffusers")
     parser.add_argument("--with", dest="painter", choices=["studio", "diffusers"], default="studio")
     parser.add_argument("--effects", action="store_true", help="negative prompt and weights, in place of the table")
