@@ -21,7 +21,8 @@ from pipelines.training.world import Scene
 Shape = tuple[int, int]  # width, height
 SHAPES: dict[Shape, float] = {(256, 256): 0.8, (320, 192): 0.1, (192, 320): 0.1}
 CHUNK = 250
-THINGS = 4.0
+THINGS = 4.0  # what a place of the largest thing counts beside one of the backdrop
+LARGEST = 144 / 256  # of the shorter side; of a smaller thing each place counts more, so that it is learned as well
 
 
 class Examples(NamedTuple):
@@ -33,12 +34,14 @@ class Examples(NamedTuple):
 
 
 def importance(scene: Scene, width: int, height: int) -> np.ndarray:
-    """THINGS where a thing lies, 1 elsewhere, (H/16, W/16) fp32: backdrops are most of a picture and easily learned."""
+    """THINGS and more where a thing lies, 1 elsewhere, (H/16, W/16) fp32: backdrops are most of a picture and easily
+    learned, small things least of it and hardly."""
     y, x = np.mgrid[: height // PATCH, : width // PATCH] * PATCH + PATCH / 2
     where = np.ones(x.shape, np.float32)
     for item in scene.items:
         half = item.scale * min(width, height) / 2 + PATCH / 2
-        where[(abs(x - item.x * width) < half) & (abs(y - item.y * height) < half)] = THINGS
+        there = (abs(x - item.x * width) < half) & (abs(y - item.y * height) < half)
+        where[there] = THINGS * max(1.0, LARGEST / item.scale)
     return where
 
 
