@@ -12,8 +12,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from pipelines.training import pocket
-from pipelines.training.album import THINGS, importance
+from pipelines.training import pocket, polish
+from pipelines.training.album import LARGEST, THINGS, importance
 from pipelines.training.backdrops import Backdrop
 from pipelines.training.captions import words
 from pipelines.training.learner import Budget
@@ -137,6 +137,33 @@ def line_and_loss(slope: float) -> tuple[torch.nn.Module, Callable[[int], torch.
 
 
 def test_places_where_things_are_count_more():
-    where = importance(Scene((Item("cat", 0.5, 0.25, "big", 0.4),), Backdrop("red", 1)), 256, 128)
+    where = importance(Scene((Item("cat", 0.5, 0.25, "big", 0.6),), Backdrop("red", 1)), 256, 128)
     assert where.shape == (8, 16)
     assert where[2, 8] == THINGS and where[2, 4] == where[6, 8] == 1
+
+
+def test_places_of_small_things_count_more_than_those_of_large_ones():
+    where = importance(Scene((Item("cat", 0.5, 0.5, "small", 0.22),), Backdrop("red", 1)), 256, 256)
+    assert where[8, 8] == pytest.approx(THINGS * LARGEST / 0.22) and where[0, 0] == 1
+
+
+def test_an_autoencoder_learns_to_read_what_the_painter_writes_and_goes_on_after_a_stop(run, tmp_path):
+    line = f"--model {run}/model --run {tmp_path} --out {tmp_path}/out --size toy --precision fp32 --device cpu --rate 4e-3"
+    line += " --batch 2 --scenes 1"
+    polish.main([*line.split(), "--steps", "3"])
+    polish.main([*line.split(), "--steps", "24"])
+    lines = log(tmp_path, "polish")
+    assert lines[-1]["step"] == 24 and lines[-1]["psnr_painted"] > lines[0]["psnr_painted"] + 0.3
+    assert (tmp_path / "out" / "vae" / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_a_walk_of_the_painter_from_little_noise_ends_near_where_it_began():
+    clean = torch.randn(2, 32, 4, 4, generator=torch.Generator().manual_seed(0))
+    alphas = pocket.painter.make_scheduler().alphas_cumprod
+
+    def knowing(x, times, tokens):  # the v of a network that knows the picture
+        alpha, sigma = alphas[times[0]].sqrt(), (1 - alphas[times[0]]).sqrt()
+        return (alpha * x - clean.repeat(2, 1, 1, 1)) / sigma
+
+    walked = polish.walked(knowing, clean, torch.zeros(4, 3), 200, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(walked, clean, atol=1e-4, rtol=1e-4)
