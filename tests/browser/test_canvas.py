@@ -16,7 +16,6 @@ from playwright.sync_api import Page, expect
 from tests.browser.live import Live
 
 WIDTH, HEIGHT = 96, 72
-expect.set_options(timeout=20_000)  # as the page itself is given
 TAB = "tab Repaint"
 
 
@@ -38,7 +37,6 @@ def afresh(studio: Live) -> Iterator[Live]:
 
 def opened(visit: Any, studio: Live, **settings: Any) -> Page:
     page: Page = visit(studio.url, **settings)
-    page.set_default_timeout(60_000)
     page.get_by_role("tab", name="Repaint").click()
     page.wait_for_selector(".canvas")
     page.wait_for_selector(".with-board .expectation:not([data-known=''])", state="attached")

@@ -17,7 +17,6 @@ from tests.browser.live import Live
 
 SIDE = 64
 BOARD = "#canvas-drag"
-expect.set_options(timeout=20_000)
 
 
 def scene(seed: int = 0) -> bytes:
@@ -37,7 +36,6 @@ def afresh(studio: Live) -> Iterator[Live]:
 
 def opened(visit: Any, studio: Live, mode: str = "Drag", **settings: Any) -> Page:
     page: Page = visit(studio.url, **settings)
-    page.set_default_timeout(60_000)
     page.get_by_role("tab", name="Drag").click()
     page.wait_for_selector(f"{BOARD} .canvas")
     page.wait_for_selector(".with-board:visible .expectation:not([data-known=''])", state="attached")

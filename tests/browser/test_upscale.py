@@ -14,7 +14,6 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.live import Live
 
-expect.set_options(timeout=20_000)  # as the page itself is given
 LANCZOS = {"upscaler": {"name": "lanczos", "knobs": {}}, "times": 2, "model": "toy"}
 
 
@@ -40,7 +39,6 @@ def afresh(studio: Live) -> Iterator[Live]:
 
 def opened(visit: Any, studio: Live, **settings: Any) -> Page:
     page: Page = visit(studio.url, **settings)
-    page.set_default_timeout(60_000)
     page.get_by_role("tab", name="Upscale").click()
     page.wait_for_selector(".pile")
     page.wait_for_selector(".with-board .expectation:not([data-known=''])", state="attached")
