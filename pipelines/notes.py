@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
+from numpy import ndarray
 from torch import Tensor
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class Notes:
 
     @property
     def bytes(self) -> int:
-        """What the tensors in all values take."""
+        """What the tensors and arrays in all values take."""
         return sum(count for _, count in list(self._kept.values()))
 
     def recall(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -45,8 +46,8 @@ class Notes:
 
 
 def bytes_in(value: Any) -> int:
-    """Bytes of all tensors in a value: in its fields, its entries, its items."""
-    if isinstance(value, Tensor):
+    """Bytes of all tensors and arrays in a value: in its fields, its entries, its items."""
+    if isinstance(value, (Tensor, ndarray)):
         return value.nbytes
     if is_dataclass(value) and not isinstance(value, type):
         return sum(bytes_in(getattr(value, each.name)) for each in fields(value))

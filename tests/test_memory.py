@@ -4,6 +4,7 @@ import gc
 import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -171,3 +172,12 @@ def test_bytes_are_counted_in_all_that_a_value_holds() -> None:
     cond = encoded(1, 10)
     assert bytes_in(cond) == 3 * 40 and bytes_in([(cond, "a cat"), {"k": cond.tokens}]) == 4 * 40
     assert bytes_in(replace(cond, parts=((1.0, cond),))) == 2 * 3 * 40
+
+
+def test_arrays_are_counted_whole_and_not_number_by_number():
+    class Watched(np.ndarray):
+        def __iter__(self):
+            raise AssertionError("walked through")
+
+    maps = np.zeros((64, 128, 128), np.float32).view(Watched)
+    assert bytes_in((maps, {"edges": maps[0]})) == maps.nbytes + maps[0].nbytes
