@@ -16,6 +16,8 @@ from pipelines import masks, seams
 from pipelines.frames import Frame, frame
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pipelines.masks import Mask
 
 LIKE = 8.0  # levels; what differs by more than about this from the picture was painted anew
@@ -74,7 +76,8 @@ class Sheet:
         inner = (0, 0, frame.width, frame.height)
         above = matched(painting.crop(inner), below, shown)
         if read:
-            above = detailed(above, below, painting.crop(inner), read.crop(inner))
+            there = self.mask[top:bottom, left:right] < self.cover  # what is covered was not read as it is
+            above = detailed(above, below, painting.crop(inner), read.crop(inner), there)
         share = shown.astype(np.float32)[..., None] / 255 * min(1.0, 6 * strength)  # weak ones lead to the picture
         under = np.asarray(below)
         mixed = (under + share * (np.asarray(above, np.float32) - under)).round().clip(0, 255).astype(np.uint8)
@@ -130,16 +133,18 @@ def matched(painting: Image.Image, below: Image.Image, shown: Mask) -> Image.Ima
     return result.resize(below.size, Image.Resampling.LANCZOS) if coarse else result
 
 
-def detailed(above: Image.Image, below: Image.Image, painting: Image.Image, read: Image.Image) -> Image.Image:
-    """The painting with what an autoencoder lost of the picture below, the less the more it differs from what was read
-    there; painting and reading are of one size, the other two of another."""
+def detailed(
+    above: Image.Image, below: Image.Image, painting: Image.Image, read: Image.Image, there: NDArray[np.bool_]
+) -> Image.Image:
+    """The painting with what an autoencoder lost of the picture below where it is `there`, the less the more it differs
+    from what was read; painting and reading are of one size, all else of another."""
     from scipy.ndimage import gaussian_filter
 
     apart = np.abs(np.asarray(painting, np.float32) - np.asarray(read, np.float32)).mean(-1)  # (h, w), levels
     same = np.exp(-((gaussian_filter(apart, 2) / LIKE) ** 2))
     share = np.asarray(Image.fromarray(same.astype(np.float32)).resize(below.size, Image.Resampling.BILINEAR))
     lost = np.asarray(below, np.float32) - np.asarray(read.resize(below.size, Image.Resampling.LANCZOS), np.float32)
-    levels = np.asarray(above, np.float32) + share[..., None] * lost
+    levels = np.asarray(above, np.float32) + (share * there)[..., None] * lost
     return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8))
 
 

@@ -18,6 +18,7 @@ from pipelines.needs import work_of
 from pipelines.pulling import Bank, Grip, beside, maps_of, searched, shown_by
 from pipelines.runner import Runner
 from pipelines.samplers import Path as Walk
+from pipelines.sheets import Sheet
 from pipelines.shelf import FolderShelf
 from pipelines.tasks import parse, run
 from pipelines.types import exploding
@@ -278,3 +279,15 @@ def test_ways_that_need_gradients_are_admitted_with_more_memory(
     plain, more = (work_of(parse({**QUICK, "way": way, "source": name}), memory, shelf) for way in ("warp", "search"))
     assert more.maps[toy.net.key] > 4 * plain.maps[toy.net.key] and more.pixels == plain.pixels > 0
     assert more.gradients and not plain.gradients  # measured apart, so that neither is taken for the other
+
+
+def test_what_is_painted_where_a_thing_was_does_not_get_its_detail_back() -> None:
+    wall = Image.new("RGB", (64, 64), (80, 140, 60))
+    picture = wall.copy()
+    picture.paste((250, 210, 40), (24, 24, 40, 40))
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:44, 20:44] = 255
+    sheet = Sheet(picture, mask, cover=255)
+    frame = sheet.frame(64, 8)
+    result = np.asarray(sheet.composed(wall, frame, read=wall), int)
+    assert abs(result - np.asarray(wall, int)).max() <= 2

@@ -17,7 +17,7 @@ from pipelines.method import Choice
 from pipelines.painting import GuidanceChoice
 from pipelines.repainting import Grow, Masked
 from pipelines.tasks import Running, task
-from pipelines.tasks.move import Blend, to_paint
+from pipelines.tasks.move import Anew, Blend, to_paint
 
 if TYPE_CHECKING:
     from pipelines.masks import Mask as Levels
@@ -75,6 +75,7 @@ class Drag(Masked):
     pull: Pull = 0.1
     updates: Updates = 60
     blend: Blend = 0.3
+    strength: Anew = 0.7
     grow: Grow = 6
     feather: Annotated[int, *knob("Feather", "Softens the edge over so many pixels.", ge=0, le=256, step=1)] = 2
     guidance: GuidanceChoice = Choice(name="cfg", knobs={"scale": 1.0})
@@ -111,6 +112,10 @@ class Drag(Masked):
     def extent(self, shelf: Shelf | None) -> tuple[int, int]:
         """Width and height of what the model paints; its own size as long as there are no arrows."""
         return super().extent(shelf if self.arrows else None)
+
+    def evaluations(self) -> int:
+        """How many estimates of x0 one picture asks of the network, about."""
+        return super().evaluations() if self.way == "warp" else self.walking(self.steps)
 
     def walking(self, steps: int) -> int:
         """How many estimates a drag over so many steps asks of the network, on its way up and down."""

@@ -46,6 +46,18 @@ Blend = Annotated[
     *knob("Blend", "How much of the thing's edge is repainted to go with what is around it.", ge=0, le=1, step=0.05),
 ]
 
+Anew = Annotated[
+    float,
+    *knob(
+        "Strength",
+        "How much of what is uncovered is painted anew: little continues what lies around it, all may put a new thing "
+        "there.",
+        ge=0.05,
+        le=1,
+        step=0.05,
+    ),
+]
+
 
 class Move(Masked):
     """Puts a thing elsewhere in a picture, smaller, larger, twice, or from another, and repaints what it uncovers."""
@@ -58,6 +70,7 @@ class Move(Masked):
     to: At = ""
     size: Size = 1.0
     blend: Blend = 0.3
+    strength: Anew = 0.7
     grow: Grow = 6
     feather: Annotated[int, *knob("Feather", "Softens the edge over so many pixels.", ge=0, le=256, step=1)] = 2
 
