@@ -83,11 +83,18 @@ class Workshop:
         toy = self.asked.size == "toy"
         return autoencoder.make_autoencoder(autoencoder.TOY_WIDTHS if toy else autoencoder.WIDTHS)
 
+    def learned_autoencoder(self) -> Any:
+        """The autoencoder as far as this run trained it, or as the model to go on from has it. Raises OSError."""
+        state = self.asked.run / "autoencoder.safetensors"
+        if not state.exists() and self.asked.begin_from:
+            return AutoencoderKL.from_pretrained(self.asked.begin_from / "vae")
+        return export.averaged(state, self.autoencoder())
+
     def decoder(self) -> Callable[[Tensor], Tensor]:
         """Latents to pixels: by the autoencoder as far as it is trained, else by the linear code."""
-        if not (self.asked.run / "autoencoder.safetensors").exists():
+        if not (self.asked.run / "autoencoder.safetensors").exists() and not self.asked.begin_from:
             return lambda latents: self.code.decode(latents.cpu())
-        net = export.averaged(self.asked.run / "autoencoder.safetensors", self.autoencoder())
+        net = self.learned_autoencoder()
         return lambda latents: torch.as_tensor(net.decode(latents.cpu()).sample).detach()
 
 
@@ -239,8 +246,7 @@ def main(line: list[str] | None = None) -> None:
         train_painter(shop, "small", asked.small_minutes)
     if "export" in asked.stages:
         learned = export.painter(asked.run / "painter.safetensors", shop.tokenizer, painter.SIZES[asked.size])
-        vae = export.averaged(asked.run / "autoencoder.safetensors", shop.autoencoder())
-        export.export(learned, vae, shop.tokenizer, asked.out)
+        export.export(learned, shop.learned_autoencoder(), shop.tokenizer, asked.out)
         shop.code.save(asked.out / CODE)
         if (asked.run / "small.safetensors").exists():
             export.export_small(asked.run / "small.safetensors", learned, asked.small_out)

@@ -3,7 +3,7 @@
     python -m pipelines.training.polish --minutes 25
 
 A painter's latents are never quite those of a picture: it leaves halos around things and a little of every patch's
-own pattern. So two steps in three go on with the autoencoder's own lessons, and in the third a scene's latents are
+own pattern. So one step in two goes on with the autoencoder's own lessons, and in the other a scene's latents are
 noised a little, walked down again by the painter, and read as the scene. Writes FOLDER/vae of --model, or of --out.
 """
 
@@ -33,7 +33,7 @@ from pipelines.training.sheet import sheet
 
 SCALE = 3.0  # of guidance, as in the model's presets
 WALK = 3  # steps down from where the noise reaches
-NEAREST, FARTHEST = 40, 360  # of the painter's thousand times: sigma 0.2 to 1, where what is what is settled
+NEAREST, FARTHEST = 40, 440  # of the painter's thousand times: sigma 0.2 to 1.7, where what is what is settled
 EXAMINED = 12  # scenes
 
 
@@ -76,14 +76,14 @@ def walked(net: Any, latents: Tensor, tokens: Tensor, start: int, generator: tor
 
 
 def loss_of(net: AutoencoderKL, hand: Hand, asked: argparse.Namespace, step: int) -> Tensor:
-    """The loss of a step; every third is of the painter's latents."""
+    """The loss of a step; every other is of the painter's latents."""
     generator = torch.Generator().manual_seed(asked.seed * 1_000_003 + step)
-    if step % 3 == 2:
+    if step % 2:
         rng = Random(f"{asked.seed} polish {step}")
         latents, pixels = hand.scenes("train", [rng.randrange(2**40) for _ in range(asked.scenes)], generator)
         return autoencoder.picture_loss(net.decode(latents).sample, pixels)
     pixels = autoencoder.lesson(asked.seed, step, asked.batch).to(hand.device)
-    return autoencoder.Regression(net, hand.code).loss(pixels, step % 3 == 0, generator)
+    return autoencoder.Regression(net, hand.code).loss(pixels, step % 4 == 0, generator)
 
 
 @torch.no_grad()
