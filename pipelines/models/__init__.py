@@ -159,7 +159,9 @@ def _built_in() -> None:
         summary="The small model that ships with the studio; it paints the drawn world it was raised on.",
     )
     gentle = {"guidance": {"name": "cfg", "knobs": {"scale": 3.0}}}  # things right: 83 % at 3, 74 % at 5, 80 % at 2
-    models.add("pocket", replace(spec, defaults=spec.defaults | gentle))
+    lively = {"sampler": "euler_ancestral"}  # things right: 94 %, by dpmpp_2m 90 %; three of three 76 %, 70 %
+    presets = tuple(Preset(each.name, each.values | lively) for each in spec.presets)
+    models.add("pocket", replace(spec, defaults=spec.defaults | lively | gentle, presets=presets))
 
 
 discover(__name__, list(__path__), mark="\n@family(")  # all else here may need torch, and is read when it is used

@@ -68,6 +68,7 @@ class Score:
         self.easel = easel
         self.apart: list[float] = []  # pixels from the truth; a thing that is not seen is as far as can be
         self.itself: list[bool] = []
+        self.known: list[bool] = []  # whether the judge sees the thing in the true picture
         self.gone: list[bool] = []
         self.around: list[float] = []
         self.seconds: list[float] = []
@@ -86,6 +87,7 @@ class Score:
         gaps = [float(np.hypot(each.x - item.x, each.y - item.y)) * SIDE for each in found]
         self.apart.append(min(gaps, default=float(SIDE)))
         self.itself.append(bool(found))
+        self.known.append(self.easel.shows(draw(truth), item.thing))
         if old is not None:
             stays = [np.hypot(each.x - old.x, each.y - old.y) * SIDE for each in found]
             moved = np.hypot(item.x - old.x, item.y - old.y) * SIDE
@@ -103,6 +105,9 @@ class Score:
         return {
             "distance, median px": statistics.median(self.apart),
             "still itself": share(self.itself),
+            "still itself, of those the judge knows in the true picture": share(
+                [seen for seen, known in zip(self.itself, self.known, strict=True) if known]
+            ),
             **empty,
             "background PSNR, median dB": statistics.median(self.around),
             "seconds, median": statistics.median(self.seconds),
