@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pipelines.training import distil
 from pipelines.training.consistency import Path as NoisePath
-from pipelines.training.consistency import boundary, segment_start
+from pipelines.training.consistency import Lesson, boundary, draw_tops, endpoint, guided, segment_start, target_x0
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "white": (240, 240, 240)}
 
@@ -72,7 +72,7 @@ def run(places: Path, kind: str, model: str, out: str, *more: str) -> list[dict[
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("kind", ["guidance", "lcm", "trajectory"])
+@pytest.mark.parametrize("kind", ["guidance", "lcm", "trajectory", "progressive"])
 @pytest.mark.parametrize("model", ["epsilon", "v_prediction"])
 def test_the_held_out_loss_falls(places: Path, kind: str, model: str) -> None:
     log = run(places, kind, model, f"{kind}-{model}.safetensors", "--steps", "40")
@@ -169,3 +169,31 @@ def test_segments_begin_below_every_step() -> None:
     assert set(segment_start(t, 4, 1000).tolist()) == {0, 250, 500, 750}
     assert bool((segment_start(t, 4, 1000) < t).all())
     assert set(segment_start(t, 1, 1000).tolist()) == {0}
+
+
+def test_a_progressive_lesson_is_where_the_teacher_arrives_in_several_steps() -> None:
+    path = NoisePath.of(torch.linspace(0.9999, 0.001, 1000), "epsilon")
+    t = draw_tops(6, 1000, 4, torch.Generator().manual_seed(0))
+    assert set(t.tolist()) <= {249, 499, 749, 999}
+    s = segment_start(t, 4, 1000)
+    assert set((t - s).tolist()) <= {249}
+    x, scale = torch.randn(6, 4, 8, 8), torch.ones(6, 1, 1, 1)
+    lesson = Lesson(x, t, s, torch.zeros(6, 1, 1), torch.zeros(1, 1, 1), scale)
+    asked: list[int] = []
+
+    def teacher(x: torch.Tensor, t: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        asked.append(len(x))
+        return torch.tanh(x) / 2
+
+    wanted = target_x0("progressive", path, lesson, teacher, teacher, 20, moves=3)
+    assert asked == [6, 6, 6]  # no guidance where the scale is 1
+    torch.testing.assert_close(path.jump(wanted, x, t, s), endpoint(path, teacher, lesson, 3), atol=1e-4, rtol=1e-4)
+    guided(teacher, x, t, lesson.cond, lesson.uncond, scale * 2)
+    assert asked[-1] == 12
+
+
+def test_a_few_step_adapter_teaches_one_of_fewer_steps(places: Path) -> None:
+    run(places, "progressive", "v_prediction", "four.safetensors", "--steps", "5", "--segments", "4")
+    more = ("--steps", "5", "--segments", "2", "--moves", "2", "--teacher", str(places / "four.safetensors"))
+    lines = run(places, "progressive", "v_prediction", "two.safetensors", *more)
+    assert lines[-1]["step"] == 5 and (places / "two.safetensors").exists()

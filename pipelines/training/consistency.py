@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Kind = Literal["lcm", "trajectory", "guidance"]
+Kind = Literal["lcm", "trajectory", "progressive", "guidance"]
 # (x, t, token states) -> x0. x, x0: (B, C, H, W); t: (B,) int64; token states: (B, L, D)
 Estimate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -61,10 +61,13 @@ class Path:
 
 
 def guided(teacher: Estimate, x: Tensor, t: Tensor, cond: Tensor, uncond: Tensor, scale: Tensor) -> Tensor:
-    """The teacher's x0 with classifier-free guidance, two evaluations in one batch; scale: (B, 1, 1, 1).
+    """The teacher's x0 with classifier-free guidance, two evaluations in one batch, one where the scale is 1
+    everywhere; scale: (B, 1, 1, 1).
 
     Ho and Salimans 2022 (arXiv:2207.12598).
     """
+    if bool((scale == 1).all()):
+        return teacher(x, t, cond)
     both = teacher(torch.cat([x, x]), torch.cat([t, t]), torch.cat([cond, uncond.expand_as(cond)]))
     with_prompt, without = both.chunk(2)
     return without + scale * (with_prompt - without)
@@ -91,6 +94,12 @@ def draw_steps(count: int, steps: int, skip: int, generator: torch.Generator) ->
     return drawn.clamp(max=steps - 1)
 
 
+def draw_tops(count: int, steps: int, segments: int, generator: torch.Generator) -> Tensor:
+    """`count` random tops of segments: where a walk of that many even steps stands, each as often as the others."""
+    tops = steps * torch.arange(1, segments + 1, device=generator.device) // segments - 1
+    return tops[torch.randint(segments, (count,), generator=generator, device=generator.device)]
+
+
 @dataclass(frozen=True)
 class Lesson:
     """One batch for the student: x at t under a prompt, and where its consistency function must arrive."""
@@ -103,15 +112,21 @@ class Lesson:
     scale: Tensor  # (B, 1, 1, 1)
 
 
-def target_x0(kind: Kind, path: Path, lesson: Lesson, teacher: Estimate, target: Estimate, skip: int) -> Tensor:
+def target_x0(
+    kind: Kind, path: Path, lesson: Lesson, teacher: Estimate, target: Estimate, skip: int, moves: int = 1
+) -> Tensor:
     """The x0 that the student should give at x, t. One guided DDIM step of the teacher over at most `skip` steps to u,
     then the target network from u:
 
     - `guidance`: the teacher's guided x0 itself. Meng et al. 2022, Eq. 5 (arXiv:2210.03142), at a fixed scale.
     - `lcm`: the target's consistency function at u. Luo et al. 2023, Algorithm 1 (arXiv:2310.04378).
     - `trajectory`: the target's jump from u to the segment's start. Ren et al. 2024, Eq. 8 (arXiv:2404.13686).
+    - `progressive`: the teacher's own walk of `moves` even steps to the segment's start, and no target network.
+      Salimans and Ho 2022, Algorithm 2, where it is two steps (arXiv:2202.00512).
     """
     x, t, s = lesson.x, lesson.t, lesson.s
+    if kind == "progressive":
+        return path.aim(endpoint(path, teacher, lesson, moves), x, t, s)
     x0 = guided(teacher, x, t, lesson.cond, lesson.uncond, lesson.scale)
     if kind == "guidance":
         return x0
@@ -133,11 +148,10 @@ def distance(estimate: Tensor, wanted: Tensor, sigma: Tensor) -> Tensor:
 
 @torch.no_grad()
 def endpoint(path: Path, teacher: Estimate, lesson: Lesson, moves: int) -> Tensor:
-    """Where the guided teacher itself arrives from x at t after `moves` even DDIM steps to step 0: the truth against
-    which a student is measured on held-out pictures."""
-    x, t = lesson.x, lesson.t
+    """Where the guided teacher itself arrives from x at t after `moves` even DDIM steps to the lesson's s."""
+    x, t, span = lesson.x, lesson.t, lesson.t - lesson.s
     for left in range(moves, 0, -1):
         x0 = guided(teacher, x, t, lesson.cond, lesson.uncond, lesson.scale)
-        s = lesson.t * (left - 1) // moves
-        x, t = path.jump(x0, x, t, s), s
+        u = lesson.s + span * (left - 1) // moves
+        x, t = path.jump(x0, x, t, u), u
     return x

@@ -1,18 +1,17 @@
 """Distil any Stable Diffusion checkpoint folder into a guidance-free or few-step LoRA, by one command.
 
-    python -m pipelines.training.distil guidance --model assets/pocket --source scenes --minutes 1 --batch 256 \
-        --latents runs/latents.safetensors --out assets/adapters/pocket-guidance.safetensors
-    python -m pipelines.training.distil lcm --model assets/pocket --source scenes --minutes 1.8 --batch 256 \
-        --latents runs/latents.safetensors --start assets/adapters/pocket-guidance.safetensors \
-        --out assets/adapters/pocket-lcm.safetensors
-    python -m pipelines.training.distil trajectory --model assets/pocket --source scenes --minutes 1.8 --batch 256 \
-        --latents runs/latents.safetensors --start assets/adapters/pocket-lcm.safetensors \
-        --out assets/adapters/pocket-trajectory.safetensors
+    python -m pipelines.training.distil progressive --model assets/pocket --segments 4 --minutes 25 --scale 3 \
+        --latents runs/latents.safetensors --out assets/adapters/pocket-4-steps.safetensors
+    python -m pipelines.training.distil progressive --model assets/pocket --segments 2 --moves 2 --minutes 10 \
+        --latents runs/latents.safetensors --teacher assets/adapters/pocket-4-steps.safetensors \
+        --start assets/adapters/pocket-4-steps.safetensors --out assets/adapters/pocket-2-steps.safetensors
+    python -m pipelines.training.distil lcm --model FOLDER --source teacher --prompts FILE --out lcm.safetensors
 
 `--latents` keeps the encoded pictures (20,000 scenes, a quarter of a minute with 16 cores) for the next kind; time for
 them and for the sample sheet is not counted in `--minutes`. The run folder (runs/NAME of --out) takes log, state and
-sample sheet; the same command goes on from the state. Paint with LCMScheduler (`lcm`, `trajectory`) or any scheduler
-(`guidance`), without guidance. Eps or v prediction is read from the checkpoint's scheduler.
+sample sheet; the same command goes on from the state. Paint without guidance: with LCM (`lcm`, `trajectory`), as many
+trailing steps of DDIM as there are segments (`progressive`), or any scheduler (`guidance`). Eps or v prediction is read
+from the checkpoint's scheduler.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from pathlib import Path as File
 from typing import Any
 
 import torch
-from diffusers import LCMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, LCMScheduler, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -43,18 +42,20 @@ def loss_of(room: Classroom, student: Student, fraction: float) -> Tensor:
     lesson = room.lesson(student.step, segments_at(settings, fraction))
     with torch.no_grad():
         target = room.estimate(merged(room.net, student.target))
-        wanted = target_x0(settings.kind, room.path, lesson, room.teacher, target, settings.skip)
+        wanted = target_x0(settings.kind, room.path, lesson, room.teacher, target, settings.skip, settings.moves)
     given = answer(settings.kind, room.estimate(merged(room.net, student.factors)), lesson)
     return distance(given, wanted, room.path.at(lesson.t)[1])
 
 
 def segments_at(settings: Settings, fraction: float) -> int:
-    """How many segments the path is cut into at this fraction of the run; one for all but `trajectory`."""
-    if settings.kind != "trajectory":
+    """How many segments the path is cut into at this fraction of the run; one for `lcm` and `guidance`."""
+    if settings.kind in ("lcm", "guidance"):
         return 1
     count = len(settings.segments)
     shares = [k * (k + 1) / (count * (count + 1)) for k in range(1, count + 1)]  # cumulative: 1 + .. + k over the sum
-    return next((n for n, share in zip(settings.segments, shares, strict=True) if fraction < share), 1)
+    return next(
+        (n for n, share in zip(settings.segments, shares, strict=True) if fraction < share), settings.segments[-1]
+    )
 
 
 def train(room: Classroom, student: Student) -> Iterator[dict[str, float]]:
@@ -132,12 +133,15 @@ def card(settings: Settings, room: Classroom, student: Student) -> dict[str, str
 
 def sheet(settings: Settings, pipe: Any, prompts: list[str]) -> None:
     """Write run/sheet.png: a row of the teacher's pictures at 25 guided steps, then rows of the saved adapter's with
-    the same seeds: 25 steps without guidance, or 4, 2 and 1 steps of LCMScheduler."""
+    the same seeds: 25 steps without guidance, its few of DDIM, or 4, 2 and 1 of LCMScheduler."""
     own = pipe.scheduler
     rows = [paint_row(pipe, prompts, 25, sum(settings.scale) / 2)]
     pipe.load_lora_weights(str(settings.out.parent), weight_name=settings.out.name)
     if settings.kind == "guidance":
         rows.append(paint_row(pipe, prompts, 25, 1.0))
+    elif settings.kind == "progressive":
+        pipe.scheduler = DDIMScheduler.from_config(own.config, timestep_spacing="trailing")
+        rows.append(paint_row(pipe, prompts, settings.segments[-1], 1.0))
     else:
         pipe.scheduler = LCMScheduler.from_config(own.config)
         rows += [paint_row(pipe, prompts, steps, 1.0) for steps in (4, 2, 1)]
@@ -178,7 +182,7 @@ def gather(asked: argparse.Namespace, pipe: Any) -> Examples:
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.training.distil", description=__doc__.split("\n")[0])
-    parser.add_argument("kind", choices=["guidance", "lcm", "trajectory"])
+    parser.add_argument("kind", choices=["guidance", "lcm", "trajectory", "progressive"])
     parser.add_argument("--model", type=File, required=True, help="a checkpoint folder in the diffusers layout")
     parser.add_argument("--out", type=File, required=True, help="the adapter, a .safetensors file")
     parser.add_argument("--run", type=File, help="log, state and sheet; runs/NAME of --out if not given")
@@ -189,10 +193,12 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", type=File, help="an adapter of the same rank to go on from")
     parser.add_argument("--scale", type=float, nargs="+", default=[5.0], help="the guidance to learn, or its range")
     parser.add_argument("--segments", type=int, nargs="+", default=[8, 4, 2, 1])
+    parser.add_argument("--teacher", type=File, help="an adapter of the same rank that the teacher wears")
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="", help="bf16 on accelerators if not given")
     parser.add_argument("--sheet", type=int, default=8, help="pictures in a row of the sample sheet, 0 for none")
     for name in ("minutes", "rate"):
         parser.add_argument("--" + name, type=float, default=getattr(Settings, name))
-    for name in ("steps", "batch", "rank", "skip", "held_out", "check_every", "seed"):
+    for name in ("steps", "batch", "rank", "skip", "moves", "held_out", "check_every", "seed"):
         parser.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Settings, name))
     return parser.parse_args(words)
 
