@@ -5,7 +5,7 @@ All of it speaks x0 and sigma, as samplers do; no network is known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # (x, sigma) -> the x0 that a step goes to, and the x0 whose noise it keeps; one and the same but under CFG++
 Pair = Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]
 
+APART = 0.25  # of the largest difference between two estimates; from here on they disagree
+ALIKE = 0.01  # of a latent's deviation; two prompts whose estimates differ less than this nowhere disagree
 ROUNDS = 2  # estimates of a step up; each brings it nearer to the one that a step down undoes
 
 
@@ -75,6 +77,20 @@ def cycled(
         held = posterior - alpha * denoised - down * noise_in(here, denoised, sigma, path)
         here, there = posterior, alpha * edited + down * noise_in(there, edited, sigma, path) + held
     return there
+
+
+def disagreeing(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Where two prompts disagree, (1, 1, h, w) of 0 and 1, by pairs of x0 (1, C, h, w), each of one noised source: the
+    places where they differ as much as anywhere, and those beside them.
+
+    Couairon et al. 2022, "DiffEdit", Section 3.2, Step 1, whose threshold is one half of estimates of noise
+    (arXiv:2210.11427).
+    """
+    from torch.nn.functional import max_pool2d
+
+    apart = sum((one - other).abs().mean(1, keepdim=True) for one, other in pairs) / len(pairs)
+    largest = apart.max().clamp(min=ALIKE * pairs[0][0].std())
+    return max_pool2d((apart >= APART * largest).to(pairs[0][0]), 3, 1, 1)
 
 
 def noise_in(x: Tensor, denoised: Tensor, sigma: Tensor, path: Path) -> Tensor:

@@ -66,8 +66,9 @@ def _worn(request: Request, spec: ModelSpec, values: dict[str, Any]) -> dict[str
 
 
 def fitted(request: Request, spec: ModelSpec, quality: str = USUAL, shape: str = "Square") -> Request:
-    """A request as the model likes it: its own defaults, then a quality, then a shape."""
-    own = changed(request, {"model": spec.name, **spec.defaults})
+    """A request as the model likes it where its task has no default of its own: defaults, a quality, then a shape."""
+    liked = {field: value for field, value in spec.defaults.items() if not _is_own(type(request), field)}
+    own = changed(request, {"model": spec.name, **liked})
     return shaped(at_quality(own, spec, quality if quality in qualities(spec) else USUAL), spec, shape)
 
 

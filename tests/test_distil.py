@@ -13,8 +13,8 @@ from safetensors import safe_open
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pipelines.training import distil
-from pipelines.training.consistency import Path as NoisePath
 from pipelines.training.consistency import Lesson, boundary, draw_tops, endpoint, guided, segment_start, target_x0
+from pipelines.training.consistency import Path as NoisePath
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "white": (240, 240, 240)}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipelines.inversion import cycled, descended, inverted, numbered
+from pipelines.inversion import cycled, descended, disagreeing, inverted, numbered
 from pipelines.samplers import Path
 from pipelines.types import Denoise
 from tests.test_samplers import MEAN, PATHS, even_in_log_snr, posterior
@@ -97,3 +97,14 @@ def test_walks_up_and_down_count_their_steps_on() -> None:
         numbered(lambda: inverted(both, data(), sigmas, path), lambda x: descended(both, x, sigmas, path))
     )
     assert steps == 12 and back.shape == data().shape
+
+
+def test_two_prompts_disagree_where_their_estimates_differ_and_the_same_prompt_nowhere() -> None:
+    one = torch.randn(1, 4, 12, 12, generator=torch.Generator().manual_seed(2))
+    other = one.clone()
+    other[..., 3:5, 6:9] += 2
+    found = disagreeing([(one, other + 0.05 * torch.randn(one.shape)) for _ in range(3)])
+    wanted = torch.zeros(1, 1, 12, 12)
+    wanted[..., 2:6, 5:10] = 1  # and what lies beside
+    assert torch.equal(found, wanted)
+    assert not disagreeing([(one, one), (other, other + 1e-4)]).any()

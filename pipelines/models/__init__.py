@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,20 +151,6 @@ def load_folder(folder: Path, name: str, **facts: Any) -> ModelSpec:
         raise BadCheckpoint(f"The settings in {folder.name} are not those of a {kind[:60]}.") from None
 
 
-def _built_in() -> None:
-    spec = load_folder(
-        POCKET,
-        "pocket",
-        title="Pocket",
-        licence="Apache-2.0",
-        summary="The small model that ships with the studio; it paints the drawn world it was raised on.",
-    )
-    gentle = {"guidance": {"name": "cfg", "knobs": {"scale": 3.0}}}  # things right: 83 % at 3, 74 % at 5, 80 % at 2
-    lively = {"sampler": "euler_ancestral"}  # things right: 94 %, by dpmpp_2m 90 %; three of three 76 %, 70 %
-    presets = tuple(Preset(each.name, each.values | lively) for each in spec.presets)
-    models.add("pocket", replace(spec, defaults=spec.defaults | lively | gentle, presets=presets))
-
-
 discover(__name__, list(__path__), mark="\n@family(")  # all else here may need torch, and is read when it is used
 if POCKET.exists():
-    _built_in()
+    importlib.import_module("pipelines.models.pocket").register()

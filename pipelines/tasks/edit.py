@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pipelines.adapters import plain, worn
 from pipelines.events import Remark
-from pipelines.grounds import levels, repainted, timed
+from pipelines.grounds import levels, repainted, sigma_at, timed
 from pipelines.guidance import guidances
-from pipelines.inversion import ROUNDS, cycled, descended, inverted, numbered
+from pipelines.inversion import ROUNDS, cycled, descended, disagreeing, inverted, numbered
 from pipelines.knobs import LONGEST_PROMPT, Eta, Strength, knob
 from pipelines.method import Choice
-from pipelines.painting import SamplerChoice, checked, encoded, narrated, noise_of, predicting
+from pipelines.painting import GuidanceChoice, SamplerChoice, checked, encoded, narrated, noise_of, predicting
 from pipelines.repainting import Masked
 from pipelines.samplers import Path, samplers
 from pipelines.tasks import Running, task
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pipelines.memory import Memory
     from pipelines.shelf import Shelf
     from pipelines.types import Cond, Denoise, Guide, Predict, Sampling
+
+LOOKS = 4  # noises through which two prompts are compared
+LOOKED_AT = 0.5  # of the way up the noise levels, as in DiffEdit
 
 Shown = Annotated[
     str,
@@ -46,6 +50,14 @@ Inversion = Annotated[
         "under guidance. cycle and cfgpp have steps of their own, whatever the sampler.",
     ),
 ]
+Localized = Annotated[
+    bool,
+    *knob(
+        "Where they differ",
+        "Without a mask, only what the two descriptions see differently may change: sharper and surer elsewhere.",
+        "toggle",
+    ),
+]
 Pull = Annotated[float, *knob("Pull", "Under cfgpp, how far the prompt pulls: its lambda.", ge=0, le=1, step=0.05)]
 
 
@@ -60,15 +72,18 @@ class Edit(Masked):
     strength: Strength = 0.8
     eta: Eta = 1.0
     pull: Pull = 0.6
+    localized: Localized = True
     sampler: SamplerChoice = Choice(name="ddim")
+    guidance: GuidanceChoice = Choice(name="cfg", knobs={"scale": 2.0})  # things changed: 84 % at 2, 73 % at 3
 
     def walking(self, steps: int) -> int:
         """How many estimates an edit of so many steps asks of the network, on its way up and down."""
+        first = 2 * LOOKS if self.localized and not self.mask else 0
         if self.inversion == "cycle":
-            return int(steps * (1 + self.guidance.build(guidances).asked(self.prompt)))
+            return first + int(steps * (1 + self.guidance.build(guidances).asked(self.prompt)))
         if self.inversion == "cfgpp":
-            return steps * 2 * (ROUNDS + 1)
-        return steps * ROUNDS + super().walking(steps)
+            return first + steps * 2 * (ROUNDS + 1)
+        return first + steps * ROUNDS + super().walking(steps)
 
 
 @task(Edit)
@@ -86,6 +101,8 @@ def edited(request: Edit, ground: Ground, picture: int, pictures: int) -> Genera
     sent = predicting(request, ground.spec, ground.memory, ground.latents, sigmas, ground.beside)
     steps = (len(sigmas) - 1) * (1 if request.inversion == "cycle" else 2)
     with timed(request, ground, len(sigmas) - 1), sent as (predict, look, guide):
+        if request.localized and not request.mask:
+            ground = replace(ground, mask=ground.mask * differing(request, ground, predict))
         walk = walks[request.inversion](request, ground, predict, guide, sigmas)
         latents = yield from narrated(walk, look, steps, picture, pictures)
     return checked(latents, ground.spec)
@@ -128,6 +145,17 @@ def cfgpp(request: Edit, ground: Ground, predict: Predict, _: Guide, sigmas: Ten
 
     up = partial(inverted, pulled(there), ground.latents, sigmas, path)
     return numbered(up, lambda x: descended(kept, x, sigmas, path))
+
+
+def differing(request: Edit, ground: Ground, predict: Predict) -> Tensor:
+    """Where what the picture shows and what it should show disagree, (1, 1, h, w), looked at through several noises."""
+    import torch
+
+    spec, noise, pair = ground.spec, noise_of(0), [now(request, ground), ground.cond]
+    sigma = sigma_at(spec, torch.tensor(LOOKED_AT)).to(ground.latents.device)
+    looks = (spec.noised(ground.latents, noise(ground.latents), sigma) for _ in range(LOOKS))
+    found = [predict(x, sigma, pair) for x in looks]
+    return disagreeing([(one, other) for one, other in found])
 
 
 def now(request: Edit, ground: Ground) -> Cond:

@@ -1,6 +1,6 @@
 """How well the built-in model paints what it is asked for: a table over held-out prompts with fixed seeds.
 
-    python -m tests.quality.pocket --prompts 400 --steps 25 --sampler dpmpp_2m --out runs/quality.json
+    python -m tests.quality.pocket --prompts 400 --steps 25 --out runs/quality.json
     python -m tests.quality.pocket --with diffusers --steps 4 --sampler lcm --scale 1 \
         --lora assets/adapters/pocket-lcm.safetensors
     python -m tests.quality.pocket --effects
@@ -104,7 +104,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=400)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--sampler", default="dpmpp_2m")
+    parser.add_argument("--sampler", default="euler_ancestral")
     parser.add_argument("--scale", type=float, default=3.0)
     parser.add_argument("--lora", type=Path, action="append", default=[], help="only --with diffusers")
     parser.add_argument("--with", dest="painter", choices=["studio", "diffusers"], default="studio")

@@ -25,8 +25,9 @@ from pipelines import grounds
 from pipelines.features import Click, seen, selected
 from pipelines.memory import Memory
 from pipelines.models import models
+from pipelines.painting import Sampled
 from pipelines.shelf import FolderShelf
-from pipelines.tasks import parse, run
+from pipelines.tasks import parse, run, tasks
 from pipelines.tasks.edit import edited
 from pipelines.training.captions import COLOUR_PHRASES
 from pipelines.training.scenes import Item, Scene, draw, masks, places, sample_scene, stream, things
@@ -67,9 +68,10 @@ class Easel:
         if mask is not None:
             named["mask"] = self.shelf.put(Image.fromarray(mask))
         guidance = {"name": "cfg", "knobs": {"scale": self.scale}}
-        return parse(
-            {"task": task, "model": "pocket", "steps": self.steps, "guidance": guidance, "seed": 7, **named, **values}
-        )
+        liked = {"guidance": guidance, "sampler": models["pocket"].defaults["sampler"]}
+        usual, own = Sampled.model_fields, tasks[task].request.model_fields
+        liked = {name: value for name, value in liked.items() if own[name].default == usual[name].default}
+        return parse({"task": task, "model": "pocket", "steps": self.steps, "seed": 7, **liked, **named, **values})
 
     def paint(self, request: Any) -> Image.Image:
         """The picture that a request makes; its seam and what it changed outside are counted."""
