@@ -225,7 +225,8 @@ def same_words(easel: Easel, scene: Scene, inversion: str) -> dict[str, float]:
     """How near the source an edit ends that changes nothing."""
     said = words(scene, scene.items[0].thing)
     source = draw(scene)
-    request = easel.request("edit", source, prompt=said, shown=said, inversion=inversion)
+    asked = {"prompt": said, "shown": said, "inversion": inversion, "localized": False}  # else nothing would be walked
+    request = easel.request("edit", source, **asked)
     sheet, frame = request.sheet(easel.shelf), request.frame(easel.shelf)
     with torch.inference_mode():
         ground = ended(grounds.grounded(request, models["pocket"], easel.memory, sheet, frame))
