@@ -19,6 +19,7 @@ from pipelines.pictures import moves, opened
 from pipelines.samplers import samplers
 from pipelines.shelf import FolderShelf
 from pipelines.tasks import parse, run
+from pipelines.tasks.inpaint import Again
 from pipelines.tasks.outpaint import Outpaint, sides
 from tests.accounting import result_of
 from tests.tiny.checkpoints import flux, sana, sd3, sdxl, stable_diffusion
@@ -339,18 +340,27 @@ def test_what_is_expected_is_of_the_part_that_is_painted(toy: ModelSpec, memory:
     assert expected(part, memory).bytes > 0  # type: ignore[arg-type]
 
 
-def test_a_small_mask_is_painted_close_up_where_that_is_asked_and_the_rest_is_kept(
+def test_a_small_mask_is_painted_again_close_up_and_the_rest_is_kept(
     toy: ModelSpec, memory: Memory, shelf: FolderShelf
 ) -> None:
     source, mask = picture(64, 64), Image.new("L", (64, 64))
     mask.paste(255, (20, 24, 40, 40))
-    values = {"task": "inpaint", "source": shelf.put(source), "mask": shelf.put(mask), "close": True}
-    assert parse({**QUICK, **values}).frame(shelf).scale > 1.25  # type: ignore[attr-defined]
-    assert parse({**QUICK, **values, "close": False}).frame(shelf).scale == 1  # type: ignore[attr-defined]
-    result = np.asarray(only(painted(memory, shelf, **values)))
+    values = {**QUICK, "task": "inpaint", "source": shelf.put(source), "mask": shelf.put(mask), "count": 2}
+    request = parse(values)
+    assert request.areas(shelf) > 1 and parse({**values, "close": False}).areas(shelf) == 1  # type: ignore[attr-defined]
+    assert Again(**request.model_dump()).frame(shelf).scale > 1.25
+    told = list(run(request, memory, shelf))
+    steps = [(each.picture, each.step) for each in told if isinstance(each, Progress)]
+    assert [picture for picture, step in steps if step == 1] == [1, 1, 2, 2]  # two looks each
+    finished = [each.painted for each in told if isinstance(each, Finished)]
+    assert [each.request for each in finished] == request.with_seed().singles()  # type: ignore[attr-defined]
     inside = np.asarray(mask) > 0
-    assert np.array_equal(result[~inside], np.asarray(source)[~inside])
-    assert not np.array_equal(result[inside], np.asarray(source)[inside])
+    once = only(painted(memory, shelf, **{**values, "count": 1, "close": False}))
+    for each in finished:
+        result = np.asarray(each.picture)
+        assert np.array_equal(result[~inside], np.asarray(source)[~inside])
+        assert not np.array_equal(result[inside], np.asarray(source)[inside])
+    assert not np.array_equal(np.asarray(finished[0].picture), np.asarray(once))
 
 
 def test_a_walk_left_early_returns_what_was_lent(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
