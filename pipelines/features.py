@@ -2,7 +2,8 @@
 
 Features of a noised picture from within the network, averaged over noises: DIFT, Tang et al. 2023 (arXiv:2306.03881).
 Their places are large, so that beside them stands how deep each pixel lies behind edges of colour. Of the places that
-are like the one clicked, or as deep, at every threshold, the connected part wins whose rim is most like edges.
+are like the one clicked, or as deep, at every threshold, the connected part wins whose rim is most like edges and
+which is most unlike what lies around it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ THRESHOLDS = np.linspace(-0.3, 0.9, 25)
 SMALLEST, LARGEST = 0.004, 0.5  # of the picture that a thing takes
 CLEAR, STRONG = 0.85, 0.97  # of all places have a weaker edge than a clear one, and than a strong one
 BORDER, SIZE = 2.0, 0.03  # what it costs to run along the picture's border, and what it is worth to be e times as large
+RING = 5  # places around a region that it is compared with
 RELUCTANCE = 10.0  # of a walker before a step of colour whose square is the picture's mean
 LEAST_STEP = 1e-4  # of a walker's steps goes over any edge
 
@@ -174,9 +176,10 @@ def selected(sight: Seen, clicks: Sequence[Click]) -> Image.Image:
 def thing_at(sight: Seen, row: int, column: int) -> Region:
     """The region of the thing at a place; the place and what touches it where no region has an edge."""
     best, found = -np.inf, None
-    for alike in likenesses(sight, row, column):
+    maps = likenesses(sight, row, column)
+    for alike in maps:
         for region in regions(alike, row, column):
-            worth = outline(region, sight.edges)
+            worth = outline(region, sight.edges) + contrast(region, maps[0])
             if worth > best:
                 best, found = worth, region
     if found is not None:
@@ -217,6 +220,15 @@ def outline(region: Region, edges: NDArray[np.float32]) -> float:
         return -np.inf
     border = np.concatenate([region[0], region[-1], region[:, 0], region[:, -1]]).mean()
     return float(edges[rim].mean() - BORDER * border + SIZE * np.log(region.mean()))
+
+
+def contrast(region: Region, alike: Map) -> float:
+    """How much more a region is like the place clicked than what lies around it is: two things that touch, taken for
+    one, are less so than either."""
+    from scipy.ndimage import binary_dilation
+
+    ring = binary_dilation(region, iterations=RING) & ~region
+    return float(alike[region].mean() - alike[ring].mean()) if ring.any() else 0.0
 
 
 def _first(output: Any) -> Any:

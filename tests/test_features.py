@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from pipelines.errors import BadRequest, StudioError
-from pipelines.features import Click, Seen, activations, depths, edges, layers, seen, selected
+from pipelines.features import Click, Seen, activations, contrast, depths, edges, layers, seen, selected
 from pipelines.models import ModelSpec, models
 from pipelines.training.scenes import Backdrop, Item, Scene, draw, masks
 from tests.accounting import host
@@ -96,3 +96,13 @@ def test_one_level_of_colour_has_no_edges_to_be_deep_behind() -> None:
     assert deep.shape == (1, 1) and deep[0, 0] == pytest.approx(1 / 4)  # four ways out, one step
     flat = depths(Image.new("RGB", (33, 33), "gray"))
     assert np.allclose(flat, flat.T, rtol=1e-4) and flat.argmax() == 33 * 33 // 2
+
+
+def test_a_region_stands_out_by_itself_and_less_together_with_what_touches_it() -> None:
+    alike = np.full((32, 32), -0.2, np.float32)
+    alike[8:16, 8:16], alike[8:16, 16:24] = 0.9, 0.1  # the thing clicked, and another beside it
+    one, both, part = (np.zeros((32, 32), bool) for _ in range(3))
+    one[8:16, 8:16] = both[8:16, 8:24] = part[10:14, 10:14] = True
+    assert contrast(one, alike) > contrast(both, alike) > 0
+    assert contrast(one, alike) > contrast(part, alike)
+    assert contrast(np.ones((32, 32), bool), alike) == 0
