@@ -86,9 +86,10 @@ def disagreeing(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     Couairon et al. 2022, "DiffEdit", Section 3.2, Step 1, whose threshold is one half of estimates of noise
     (arXiv:2210.11427).
     """
+    import torch
     from torch.nn.functional import max_pool2d
 
-    apart = sum((one - other).abs().mean(1, keepdim=True) for one, other in pairs) / len(pairs)
+    apart = torch.cat([one - other for one, other in pairs]).abs().mean((0, 1))[None, None]
     largest = apart.max().clamp(min=ALIKE * pairs[0][0].std())
     return max_pool2d((apart >= APART * largest).to(pairs[0][0]), 3, 1, 1)
 

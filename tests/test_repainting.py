@@ -363,6 +363,15 @@ def test_a_small_mask_is_painted_again_close_up_and_the_rest_is_kept(
     assert not np.array_equal(np.asarray(finished[0].picture), np.asarray(once))
 
 
+def test_what_is_transparent_is_painted_in_one_look(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
+    source = picture(64, 64).convert("RGBA")
+    source.paste((0, 0, 0, 0), (20, 24, 40, 40))
+    values = {"task": "inpaint", "source": shelf.put(source)}
+    assert not parse({**QUICK, **values}).looks_again(shelf)  # type: ignore[attr-defined]
+    result = np.asarray(only(painted(memory, shelf, **values)))
+    assert np.array_equal(result[:20], np.asarray(source.convert("RGB"))[:20])
+
+
 def test_a_walk_left_early_returns_what_was_lent(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
     for task in TASKS:
         running = run(parse({**QUICK, "task": task, "source": shelf.put(picture()), **TASKS[task]}), memory, shelf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipelines.adapters import chosen
 from pipelines.events import Finished, Painted, Progress, Result
@@ -30,7 +30,7 @@ Close = Annotated[
         "toggle",
     ),
 ]
-AGAIN = (
+AGAIN = 0.6  # strength of the second look: of 100 things 72 % come out, 57 % without; at 1 surroundings suffer
     0.6  # the strength of the second look: of 40 things 78 % to 80 % come out, 58 % without; at 1 surroundings suffer
 )
 
@@ -53,7 +53,7 @@ class Inpaint(Masked):
         """Whether a second look sees more of what is masked than the first. Raises BadRequest."""
         spec, sheet = chosen(self), self.sheet(shelf)
         frames = [replace(sheet, close=near).frame(spec.side, step_of(spec), self.detail) for near in (False, True)]
-        return self.close and self.strength == 1 and frames[0] != frames[1]
+        return self.close and bool(self.mask) and self.strength == 1 and frames[0] != frames[1]
 
     def areas(self, shelf: Shelf | None) -> float:
         """A second look walks a share of the steps once more. Raises BadRequest."""
@@ -77,7 +77,8 @@ def inpaint(request: Inpaint, memory: Memory, shelf: Shelf) -> Running:
     remarks: list[str] = []
     for k, single in enumerate(request.singles(), 1):
         first = yield from look(repainted(single, memory, shelf, walked), k, request.count)
-        asked = single.model_dump() | {"source": shelf.put(first.pictures[0].picture), "strength": AGAIN}
+        begun: Any = first.pictures[0].picture
+        asked: dict[str, Any] = single.model_dump() | {"source": shelf.put(begun), "strength": AGAIN}
         second = yield from look(repainted(Again(**asked), memory, shelf, walked), k, request.count)
         done.append(Painted(second.pictures[0].picture, single))
         name = f"Picture {k}" if request.count > 1 else "The picture"
