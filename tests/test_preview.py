@@ -29,7 +29,7 @@ def test_a_trained_decoder_beats_an_untrained_one(tmp_path: Path, capsys: pytest
         Image.new("RGB", (64, 64), (shade, 255 - shade, 90)).save(tmp_path / "pictures" / f"{k:02}.png")
     preview.main(["--model", str(tmp_path / "toy"), "--source", str(tmp_path / "pictures"), "--minutes", "0.1"])
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert said["psnr"] > 12
+    assert said["psnr"] > 12 and said["kept"] == ("deep" if said["psnr"] > said["psnr_linear"] else "linear")
     assert said["parameters"] <= 150_000
     decoder = load_decoder(tmp_path / "toy" / FILE, torch.float32)
     assert decoder(torch.zeros(1, 4, 8, 8)).shape == (1, 3, 8, 8)
@@ -47,3 +47,12 @@ def test_a_checkpoint_with_a_preview_decoder_is_previewed_by_it(tmp_path: Path) 
     preview.save_decoder(preview.make_decoder(4, 2), tmp_path / "toy" / FILE)
     with looking(load_folder(tmp_path / "toy", "toy"), memory) as look:
         assert look(latents).size == (16, 16)
+
+
+def test_a_linear_decoder_is_written_and_read_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    decoder = preview.fit_linear(torch.randn(4, 6, 8, 8), torch.randn(4, 3, 16, 16))
+    preview.save_decoder(decoder, tmp_path / "preview.safetensors")
+    latents = torch.randn(1, 6, 5, 7)
+    read = load_decoder(tmp_path / "preview.safetensors", torch.float32)
+    torch.testing.assert_close(read(latents), decoder(latents), atol=1e-3, rtol=1e-2)

@@ -11,7 +11,9 @@ FILE = "preview/preview.safetensors"  # below the checkpoint folder
 
 
 def make_decoder(channels: int, enlarged: int, width: int = 48) -> nn.Sequential:
-    """An untrained decoder: latents (B, channels, h, w) to pixels (B, 3, enlarged h, enlarged w)."""
+    """An untrained decoder: latents (B, channels, h, w) to pixels (B, 3, enlarged h, enlarged w); linear at width 0."""
+    if width == 0:
+        return nn.Sequential(nn.Conv2d(channels, 3 * enlarged**2, 1), nn.PixelShuffle(enlarged))
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(),
         nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),

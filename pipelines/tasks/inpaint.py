@@ -31,8 +31,6 @@ Close = Annotated[
     ),
 ]
 AGAIN = 0.6  # strength of the second look: of 100 things 72 % come out, 57 % without; at 1 surroundings suffer
-    0.6  # the strength of the second look: of 40 things 78 % to 80 % come out, 58 % without; at 1 surroundings suffer
-)
 
 
 class Inpaint(Masked):
