@@ -112,12 +112,12 @@ def refuse_base(noun: str, name: str, base: str, family: str, title: str) -> Non
         raise BadCheckpoint(f"The {noun} {name} was made for {BASES[base]}, and {title} is a {family} model.")
 
 
-def adapter_of(path: Path, name: str, known: Known) -> AdapterSpec:
-    """The LoRA in a file that `recognised` took for one. Raises BadCheckpoint at a layout that is not known."""
-    from pipelines.models.lora_layouts import split
+def adapter_of(path: Path, name: str, known: Known, networks: frozenset[str] = frozenset()) -> AdapterSpec:
+    """The LoRA in a file that `recognised` took for one; which networks it changes is read from its keys where it is
+    not said. Raises BadCheckpoint at a layout that is not known."""
     from pipelines.models.sections import guarded
 
-    networks = frozenset(split(key)[0][0] for key in known.header.shapes)
+    networks = networks or _networks(known.header)
     title, seen = f"The adapter {name}", known.header
     load = guarded(title, path, partial(_lora, path))
     part = Part(title, seen.fingerprint, seen.elements, _width(seen), load, check=lambda: header(path))
@@ -154,6 +154,12 @@ def refuse_strange(specs: Iterable[EmbeddingSpec], widths: set[int], title: str)
         if not own & widths:
             made = BASES[TEXT_WIDTHS.get(next(iter(own)), "")]
             raise BadCheckpoint(f"The embedding {spec.name} was made for {made}; {title} cannot read it.")
+
+
+def _networks(known: Header) -> frozenset[str]:
+    from pipelines.models.lora_layouts import split
+
+    return frozenset(split(key)[0][0] for key in known.shapes)
 
 
 def _width(known: Header) -> int:

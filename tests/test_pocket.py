@@ -1,0 +1,43 @@
+"""The built-in model as it ships: its qualities, its preview decoder, and its adapters."""
+
+import numpy as np
+import torch
+
+from pipelines.models import models
+from pipelines.models.adapters import adapters
+from pipelines.previews import looking
+from pipelines.shelf import NoShelf
+from pipelines.tasks import run
+from pipelines.tasks.text_to_image import TextToImage
+from pipelines.training.autoencoder import decibels, to_pixels
+from pipelines.training.scenes import draw, sample_scene, stream
+from studio.presets import fitted, quality_of
+from tests.accounting import host, result_of
+
+ASKED = {"prompt": "a panda in the snow", "seed": 1}
+
+
+def test_instant_is_four_evaluations_by_an_adapter_that_ships() -> None:
+    spec = models["pocket"]
+    request = fitted(TextToImage(**ASKED), spec, "Instant")
+    assert isinstance(request, TextToImage) and quality_of(request, spec) == "Instant"
+    assert request.evaluations() == 4 and [each.name for each in request.adapters] == ["pocket-4-steps"]
+    assert set(adapters) >= {"pocket-4-steps"}
+    memory = host()
+    instant, plain = (
+        np.asarray(result_of(run(each, memory, NoShelf())).pictures[0].picture, int)
+        for each in (request, request.model_copy(update={"adapters": ()}))
+    )
+    assert abs(instant - plain).mean() > 5
+
+
+def test_previews_of_the_built_in_model_are_half_its_size_and_near_the_picture() -> None:
+    spec, memory = models["pocket"], host()
+    pixels = to_pixels([draw(sample_scene(stream("held_out", 4)))])
+    with memory.use(spec.vae) as vae, torch.inference_mode():
+        latents = spec.encode(vae, pixels)
+    with looking(spec, memory) as look:
+        seen = look(latents)
+    assert seen.size == (128, 128)
+    half = torch.nn.functional.interpolate(pixels, size=128, mode="area")
+    assert decibels(to_pixels([seen]), half) > 24
