@@ -15,7 +15,7 @@ def main(words: list[str] | None = None) -> None:
     """Paint prompt k with seed k and write the page, a picture 192 pixels wide."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--sampler", default="dpmpp_2m")
+    parser.add_argument("--sampler", default="euler_ancestral")
     parser.add_argument("--scale", type=float, default=3.0)
     parser.add_argument("--lora", type=Path, action="append", default=[])
     parser.add_argument("--edge", type=int, default=192)
