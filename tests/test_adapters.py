@@ -41,10 +41,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[StableDiffusionPipel
 
 @pytest.fixture
 def shelf() -> Iterator[None]:
-    """Registries that are empty again after the test."""
+    """Registries that hold again what they held before the test."""
+    before = [set(registry) for registry in (adapters, embeddings, vaes)]
     yield
-    for registry in (adapters, embeddings, vaes):
-        for name in list(registry):
+    for registry, names in zip((adapters, embeddings, vaes), before, strict=True):
+        for name in set(registry) - names:
             registry.remove(name)
 
 
