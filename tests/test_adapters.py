@@ -199,7 +199,7 @@ def test_an_adapter_that_matches_nothing_is_refused_by_name(toy: ModelSpec, shel
 def test_an_unknown_adapter_is_answered_with_the_nearest(
     toy: ModelSpec, made: tuple[object, Path], shelf: None
 ) -> None:
-    with pytest.raises(UnknownName, match="There are none"):
+    with pytest.raises(UnknownName, match="sketch"):
         pictures(host(), prompt="<sketch:1>")
     wear(made[1], "sketchy")
     with pytest.raises(UnknownName, match="Did you mean 'sketchy'"):
