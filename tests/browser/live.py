@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Locator, expect
+
 from pipelines.library import Library
 from pipelines.models import models
 from pipelines.runner import Runner
@@ -78,3 +80,15 @@ def live(folder: Path, **settings: Any) -> Iterator[Live]:
             os.environ["GRADIO_TEMP_DIR"] = uploads
         if not known:  # else it belongs to another studio, which still serves
             models.remove(TOY)
+
+
+def chosen(radio: Locator) -> None:
+    """Choose one of several; a page that is being drawn anew may lose a click, and a person clicks again."""
+    for _ in range(5):
+        radio.click(force=True)
+        try:
+            expect(radio).to_be_checked(timeout=4000)
+        except AssertionError:
+            continue
+        return
+    expect(radio).to_be_checked()

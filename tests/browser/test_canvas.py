@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.live import Live
+from tests.browser.live import Live, chosen
 
 WIDTH, HEIGHT = 96, 72
 TAB = "tab Repaint"
@@ -146,7 +146,7 @@ def test_a_picture_is_repainted_compared_and_worked_on(afresh: Live, visit: Any)
     page = opened(visit, afresh)
     bring(page, scene(1))
     first = page.locator(".canvas").get_attribute("data-picture")
-    page.locator(".with-board").get_by_label("Draft").check(force=True)
+    chosen(page.locator(".with-board").get_by_label("Draft"))
     page.fill("#inpaint-knob-prompt textarea", "a cat")
     page.get_by_role("button", name="Rectangle").click()
     drag(page, point(page, 20, 20), point(page, 60, 50))
@@ -209,7 +209,7 @@ def test_the_frame_grows_by_its_handles_and_says_so_in_the_fields(afresh: Live, 
 
 def test_a_result_is_sent_from_another_tab(afresh: Live, visit: Any) -> None:
     page = visit(afresh.url)
-    page.get_by_label("Draft").check(force=True)
+    chosen(page.get_by_label("Draft"))
     page.fill("#knob-prompt textarea", "a dog")
     page.locator("#knob-prompt textarea").press("Control+Enter")
     page.wait_for_selector(".viewer[data-state=done]", timeout=60_000)

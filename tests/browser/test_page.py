@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.live import Live
+from tests.browser.live import Live, chosen
 
 VIEWER = ".viewer"
 
@@ -29,7 +29,7 @@ def state(page: Page, *wanted: str) -> None:
 
 def quick(page: Page) -> None:
     """The least work that still is a picture."""
-    page.get_by_label("Draft").check(force=True)
+    chosen(page.get_by_label("Draft"))
     expect(page.get_by_label("Draft")).to_be_checked()
 
 
@@ -131,7 +131,7 @@ def test_stop_takes_a_waiting_job_out_of_the_line_and_leaves_the_others(page: Pa
 
 def test_a_page_that_comes_back_finds_its_job_and_its_settings(page: Page, studio: Live, visit: Any) -> None:
     write(page, "a blue house in the sky")
-    page.get_by_label("Portrait").check(force=True)
+    chosen(page.get_by_label("Portrait"))
     expect(page.get_by_label("Portrait")).to_be_checked()
     page.wait_for_timeout(4000)
     job = studio.long_job()
@@ -163,7 +163,7 @@ def test_a_dropped_picture_brings_its_settings_back(page: Page, studio: Live) ->
     paint(page, "a green dog")
     picture = shown_file(page)
     seed = json.loads(Image.open(io.BytesIO(picture)).text["palimpsest"])["seed"]  # type: ignore[attr-defined]
-    page.get_by_label("Best").check(force=True)
+    chosen(page.get_by_label("Best"))
     write(page, "something else")
     page.wait_for_timeout(3000)
     drop(page, picture)
@@ -233,15 +233,15 @@ def test_a_failure_is_one_sentence_and_the_next_job_runs(
 def test_a_preset_sets_the_knobs_and_a_knob_makes_it_custom(page: Page) -> None:
     page.get_by_role("button", name="Advanced").click()
     steps = page.locator("#knob-steps input[type=number]")
-    page.get_by_label("Draft").check(force=True)
+    chosen(page.get_by_label("Draft"))
     expect(steps).to_have_value("10")
-    page.get_by_label("Landscape").check(force=True)
+    chosen(page.get_by_label("Landscape"))
     expect(page.locator("#knob-width input[type=number]")).to_have_value("120")
     expect(page.locator("#knob-height input[type=number]")).to_have_value("72")
     steps.fill("11")
     steps.press("Tab")
     expect(page.get_by_label("Custom")).to_be_checked()
-    page.get_by_label("Balanced").check(force=True)
+    chosen(page.get_by_label("Balanced"))
     expect(steps).to_have_value("20")
     expect(page.get_by_label("Custom")).to_have_count(0)
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from studio import viewer
-from tests.browser.live import Live, live
+from tests.browser.live import Live, chosen, live
 from tests.browser.test_page import generate, quick, state, write
 
 
@@ -81,7 +81,7 @@ def test_a_job_is_stopped_once_its_last_page_is_gone(enter: Any, shared: Live, m
     monkeypatch.setattr(viewer, "GRACE", 0.5)
     page = enter()
     write(page, "a cat")
-    page.get_by_label("Best").check(force=True)
+    chosen(page.get_by_label("Best"))
     generate(page)
     state(page, "working")
     job = shared.runner.jobs()[-1]
