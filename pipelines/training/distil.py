@@ -1,9 +1,9 @@
 """Distil any Stable Diffusion checkpoint folder into a guidance-free or few-step LoRA, by one command.
 
-    python -m pipelines.training.distil progressive --model assets/pocket --segments 4 --minutes 25 --scale 3 \
-        --latents runs/latents.safetensors --out assets/adapters/pocket-4-steps.safetensors
-    python -m pipelines.training.distil progressive --model assets/pocket --segments 2 --moves 2 --minutes 10 \
-        --latents runs/latents.safetensors --teacher assets/adapters/pocket-4-steps.safetensors \
+    python -m pipelines.training.distil progressive --model assets/pocket --segments 4 --rank 48 --scale 3 \
+        --minutes 25 --latents runs/latents.safetensors --out assets/adapters/pocket-4-steps.safetensors
+    python -m pipelines.training.distil progressive --model assets/pocket --segments 2 --moves 2 --rank 48 \
+        --minutes 10 --latents runs/latents.safetensors --teacher assets/adapters/pocket-4-steps.safetensors \
         --start assets/adapters/pocket-4-steps.safetensors --out assets/adapters/pocket-2-steps.safetensors
     python -m pipelines.training.distil lcm --model FOLDER --source teacher --prompts FILE --out lcm.safetensors
 
