@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.gestures import Arrow
     from pipelines.grounds import Ground
     from pipelines.memory import Memory
+    from pipelines.motion import Shift
     from pipelines.pulling import Grip
     from pipelines.shelf import Shelf
     from pipelines.tasks.drag import Drag
@@ -76,7 +77,9 @@ def pulled(
     request: Drag, ground: Ground, picture: int, pictures: int, shelf: Shelf, arrows: list[Arrow], best: Best
 ) -> Generator[Event, None, Tensor]:
     """Latents (1, C, h, w) of one drag by energy or search; inverted once for successive drags of one picture."""
+    from pipelines.device import on_host
     from pipelines.pulling import Bank
+    from pipelines.warping import coarse
 
     spec, memory, bank, frame = ground.spec, ground.memory, Bank(), request.frame(shelf)
     sigmas = levels(request, ground, request.depth)
@@ -84,8 +87,11 @@ def pulled(
     whole = wanted(request, ground, shelf, frame)
     sent = predicting(request, spec, memory, ground.latents, sigmas, ground.beside)
     with timed(request, ground, len(sigmas) - 1), sent as (predict, look, guide), memory.use(spec.net) as net:
-        grip = gripped(request, ground, net, predict, guide, arrows, shelf, bank)
-        walk = in_pixels(journey(request, grip, ground.latents, whole, sigmas, noises, best), frame, spec.factor)
+        free = on_host(ground.mask[0, 0] > 0).numpy()
+        shift = coarse(request.shift(shelf, request.opened(shelf).size), frame, spec.factor, free.shape, free)
+        grip = gripped(request, ground, net, predict, guide, arrows, shift, frame, bank)
+        walk = journey(request, grip, shift, ground.latents, whole, sigmas, noises, best)
+        walk = in_pixels(walk, frame, spec.factor)
         up = 0 if noises else len(sigmas) - 1
         searching = request.updates if request.way == "search" else 0
         with bank.held_by(net):
@@ -110,19 +116,25 @@ def wanted(request: Drag, ground: Ground, shelf: Shelf, frame: Frame) -> Tensor:
 
 
 def gripped(
-    request: Drag, ground: Ground, net: Any, predict: Any, guide: Any, arrows: list[Arrow], shelf: Shelf, bank: Any
+    request: Drag,
+    ground: Ground,
+    net: Any,
+    predict: Any,
+    guide: Any,
+    arrows: list[Arrow],
+    shift: Shift,
+    frame: Frame,
+    bank: Any,
 ) -> Grip:
     """What the walk pulls by. Raises StudioError for networks that it cannot look into."""
     import torch
 
-    from pipelines.device import on_host
+    from pipelines.motion import energy
     from pipelines.pulling import Grip, maps_of, shown_by
-    from pipelines.warping import coarse
 
-    cond, uncond, frame, factor = ground.cond, ground.uncond, request.frame(shelf), ground.spec.factor
+    cond, uncond, factor = ground.cond, ground.uncond, ground.spec.factor
     seen = shown_by(net, ground.spec, ground.memory, gradients=True)
     ends = places(arrows, frame, factor)  # (n, 2, 2)
-    free = on_host(ground.mask[0, 0] > 0).numpy()
     handles, targets = (torch.tensor(each, device=ground.latents.device) for each in (ends[:, 0], ends[:, 1]))
     return Grip(
         source=lambda x, sigma: predict(x, sigma, [cond])[0],
@@ -130,14 +142,22 @@ def gripped(
         maps=lambda x, sigma: maps_of(predict, seen, x, sigma, cond),
         bank=bank,
         path=Path(ground.spec.alpha, noise_of(request.seed or 0)),
-        shift=coarse(request.shift(shelf, request.opened(shelf).size), frame, factor, free.shape, free),
+        free=ground.mask > 0,
+        worth=lambda now, before, _: energy(now, before, shift),
         handles=handles,
         targets=targets,
     )
 
 
 def journey(
-    request: Drag, grip: Grip, latents: Tensor, whole: Tensor, sigmas: Tensor, noises: dict[str, Tensor], best: Best
+    request: Drag,
+    grip: Grip,
+    shift: Shift,
+    latents: Tensor,
+    whole: Tensor,
+    sigmas: Tensor,
+    noises: dict[str, Tensor],
+    best: Best,
 ) -> Sampling:
     """Up, unless the noise of this picture is known from an earlier drag, and down beside the source."""
     from pipelines.motion import warped
@@ -148,7 +168,7 @@ def journey(
         if request.way == "search":
             search = partial(searched, grip, top, sigmas[0], request.updates)
             return best.noted(numbered(search, lambda x: beside(grip, top, x, sigmas, 0.0)))
-        eps = warped(noise_in(top, latents, sigmas[0], grip.path), grip.shift, grip.path.noise(top))
+        eps = warped(noise_in(top, latents, sigmas[0], grip.path), shift, grip.path.noise(top))
         start = grip.path.alpha(sigmas[0]) * whole + sigmas[0] * eps
         return best.noted(beside(grip, top, start, sigmas, request.pull))
 

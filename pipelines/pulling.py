@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.accelerators.patches import attending
 from pipelines.errors import StudioError
 from pipelines.inversion import noise_in
-from pipelines.motion import energy, returned, sampled, stepped, supervision, tracked
+from pipelines.motion import returned, sampled, stepped, supervision, tracked
 from pipelines.samplers import Path, Step
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from pipelines.memory import Memory
     from pipelines.models import ModelSpec
-    from pipelines.motion import Shift
     from pipelines.types import Cond, Denoise, Predict, Sampling
 
 GUIDED = (0.0, 0.6)  # shares of the walk in which the energy pulls, noise is fresh, and time goes back: DiffEditor's
@@ -38,10 +37,14 @@ REACH = 3.0  # places that a point is looked for around where it was
 THERE = 0.5  # of a place; from here on a point has arrived
 SHOWN = 5  # updates between two previews of a search
 
+# (maps of the result, of the source, sigma) -> how far from done, a number
+Worth = Callable[[Sequence["Tensor"], Sequence["Tensor"], "Tensor"], "Tensor"]
+
 
 @dataclass(frozen=True, eq=False)
 class Grip:
-    """What pulling needs of a walk: x0 of the source and of the result, maps with gradients, and what moves where.
+    """What pulling needs of a walk: x0 of the source and of the result, maps with gradients, and how far from done they
+    say that it is. `free` (1, 1, h, w) is True where something may change.
 
     `handles` and `targets` (n, 2) are places of the latents.
     """
@@ -51,22 +54,15 @@ class Grip:
     maps: Callable[[Tensor, Tensor], list[Tensor]]  # (x, sigma) -> each (1, C, a, b)
     bank: Bank
     path: Path
-    shift: Shift
+    free: Tensor
+    worth: Worth
     handles: Tensor
     targets: Tensor
 
     @property
-    def free(self) -> Tensor:
-        """(1, 1, h, w), True where something may change."""
-        import torch
-
-        return torch.from_numpy(self.shift.free).to(self.handles.device)[None, None]
-
-    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the latents."""
-        rows, columns = self.shift.free.shape
-        return rows, columns
+        return self.free.shape[2], self.free.shape[3]
 
 
 class Bank:
@@ -184,7 +180,7 @@ def pushed(
     with torch.enable_grad():
         given = x.detach().clone().requires_grad_(True)
         now = grip.maps(given, sigma)
-        worth = energy(now, before, grip.shift)
+        worth = grip.worth(now, before, sigma)
         if not worth.requires_grad:  # nothing moves
             return torch.zeros_like(x), ()
         (grad,) = torch.autograd.grad(worth, given)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pipelines.errors import BadRequest
 from pipelines.request import Request
 from pipelines.shelf import FolderShelf
+from pipelines.tasks.appearance import Appearance
 from pipelines.tasks.drag import Drag
 from pipelines.tasks.move import Move
 from studio.board import Board, Changes
@@ -15,12 +16,13 @@ from studio.displays import displayed, drawn
 
 AFRESH: Changes = {"mask": "", "arrows": "", "things": "", "to": "", "size": 1.0, "other": "", "gesture": "move"}
 PLACE = {"to": "", "size": 1.0}  # of a thing that nobody has pulled yet
+REFERENCE = "Taken as reference. Now select what should look like it, here or in another picture."
 FIELDS = ("source", "mask", "arrows", "things", "to", "size")  # what the canvas names when the work begins
 
 
 class Puller(Board):
-    """The canvas of dragging and moving. A picture that comes takes the place of all that was drawn, but for a thing
-    that was taken along to be pasted."""
+    """The canvas of dragging, moving and likening. A picture that comes takes the place of all that was drawn, but for
+    what was taken along to be pasted, or as a reference."""
 
     hears: ClassVar[tuple[str, ...]] = (*Board.hears, "arrowed", "placed", "lifted")
     goes_on: ClassVar[bool] = True
@@ -30,12 +32,13 @@ class Puller(Board):
         value = seen(request, shelf, fresh, selects=True)
         if isinstance(request, Drag):
             return value | {"pulls": "arrows", "arrows": request.arrows}
+        if isinstance(request, Appearance):
+            return value | {"pulls": "look", "other": part_of(shelf, request.other, request.look)}
         if not isinstance(request, Move):
             return value
-        other = displayed(shelf, request.other) if pastes(request) else None
-        mask = drawn(shelf, request.mask) if other else None
+        other = part_of(shelf, request.other, request.mask) if pastes(request) else None
         if other:
-            other, value["masks"] = {**other, "mask": mask["url"] if mask else ""}, False
+            value["masks"] = False
         return value | {
             "pulls": "thing", "gesture": request.gesture if other else "move", "other": other,
             "to": request.to.replace(" ", ""), "size": request.size,
@@ -52,6 +55,8 @@ class Puller(Board):
     def brought(self, said: dict[str, Any], shelf: FolderShelf, request: Request) -> tuple[Changes, str]:
         """A picture came. Raises StudioError."""
         changes, note = super().brought(said, shelf, request)
+        if isinstance(request, Appearance):
+            return changes, note
         if pastes(request):
             return {"source": changes["source"], **PLACE}, note
         return {**AFRESH, **changes, "arrows": str(said.get("arrows") or "")}, note
@@ -70,12 +75,21 @@ class Puller(Board):
         return {"to": str(said.get("to") or ""), "size": said.get("size") or 1.0}, ""
 
     def lifted(self, said: dict[str, Any], shelf: FolderShelf, request: Request) -> tuple[Changes, str]:
-        """The thing is taken along, to be pasted into the picture that comes next. Raises BadRequest."""
+        """The thing is taken along, to be pasted into the picture that comes next, or to show how something should
+        look. Raises BadRequest."""
         mask = str(said.get("mask") or "")[:32]
+        if isinstance(request, Appearance) and request.source and mask:
+            return {"other": request.source, "look": mask, "mask": ""}, REFERENCE
         if not (isinstance(request, Move) and request.source and mask):
             raise BadRequest("Thing: point at what should be taken along first.")
         changes = {"other": request.source, "mask": mask, "source": "", "gesture": "paste", **PLACE}
         return changes, "Taken along. Now bring the picture it belongs into."
+
+
+def part_of(shelf: FolderShelf, name: str, mask: str) -> dict[str, Any] | None:
+    """A picture on the shelf with a mask of it, as a canvas shows them; None where it is not there."""
+    other, shape = displayed(shelf, name) if name else None, drawn(shelf, mask)
+    return {**other, "mask": shape["url"] if shape else ""} if other else None
 
 
 def pastes(request: Request) -> bool:

@@ -13,7 +13,7 @@ from pipelines.events import Cancelled, Done, Finished, Progress
 from pipelines.library import Library
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec, load_folder, models
-from pipelines.motion import Shift, bent
+from pipelines.motion import Shift, bent, energy
 from pipelines.needs import work_of
 from pipelines.pulling import Bank, Grip, beside, maps_of, searched, shown_by
 from pipelines.runner import Runner
@@ -44,7 +44,8 @@ def grip(shift: Shift, handles: torch.Tensor, targets: torch.Tensor, maps) -> Gr
     denoise = lambda x, sigma: x / (1 + sigma**2)  # noqa: E731  # the mean of all x0 of unit variance
     generator = torch.Generator().manual_seed(0)
     path = Walk(exploding, lambda like: torch.randn(like.shape, generator=generator))
-    return Grip(denoise, denoise, maps, Bank(), path, shift, handles, targets)
+    free = torch.from_numpy(shift.free)[None, None]
+    return Grip(denoise, denoise, maps, Bank(), path, free, lambda a, b, _: energy(a, b, shift), handles, targets)
 
 
 def ended(walk) -> tuple[torch.Tensor, list]:  # type: ignore[no-untyped-def,type-arg]
@@ -262,10 +263,11 @@ def test_a_search_brings_what_is_at_a_handle_to_its_target_and_stops_there() -> 
     def maps(x: torch.Tensor, sigma: torch.Tensor) -> list[torch.Tensor]:
         return [torch.cat([x, x.roll(1, 2), x.roll(-1, 2), x.roll(1, 3), x.roll(-1, 3)], 1)]
 
-    pulled = grip(bent(handles.numpy(), targets.numpy(), free, 1.0), handles, targets, maps)
+    shift = bent(handles.numpy(), targets.numpy(), free, 1.0)
+    pulled = grip(shift, handles, targets, maps)
     with torch.no_grad():
         found, steps = ended(searched(pulled, smooth, torch.tensor(0.5), 400))
-        still = grip(pulled.shift, targets, targets, maps)
+        still = grip(shift, targets, targets, maps)
         same, none = ended(searched(still, smooth, torch.tensor(0.5), 5))
     distance = [float(torch.tensor(each.points[0]).sub(targets[0]).norm()) for each in steps]
     assert distance[0] == 2 and distance[-1] <= 1 and len(steps) < 400

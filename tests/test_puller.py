@@ -10,6 +10,7 @@ from pipelines.errors import BadRequest
 from pipelines.events import Progress
 from pipelines.request import validated
 from pipelines.shelf import FolderShelf
+from pipelines.tasks.appearance import Appearance
 from pipelines.tasks.drag import Drag
 from pipelines.tasks.move import Move
 from studio.presets import changed
@@ -48,6 +49,19 @@ def test_a_thing_taken_along_stays_until_it_is_pasted(board: Puller, shelf: Fold
     assert shown["other"]["name"] == home and shown["other"]["mask"] and not shown["masks"]
     after = changed(brought, board.taken(shelf.put(picture(2))))
     assert not pastes(after) and not after.mask and after.to == ""  # type: ignore[attr-defined]
+    with pytest.raises(BadRequest, match="Thing"):
+        board.lifted({"mask": ""}, shelf, request)
+
+
+def test_a_reference_is_taken_from_one_picture_and_stays_for_the_next(board: Puller, shelf: FolderShelf) -> None:
+    home, mask = shelf.put(picture()), shelf.put(Image.new("L", (32, 32), 255))
+    request = Appearance(source=home, mask=mask)
+    taken = changed(request, board.lifted({"mask": mask}, shelf, request)[0])
+    assert (taken.other, taken.look, taken.mask, taken.source) == (home, mask, "", home)  # type: ignore[attr-defined]
+    after = changed(taken, board.brought({"source": shelf.put(picture(1))}, shelf, taken)[0])
+    assert (after.other, after.look, after.mask) == (home, mask, "")  # type: ignore[attr-defined]
+    shown = board.seen(after, shelf, 1)
+    assert shown["pulls"] == "look" and shown["other"]["name"] == home and shown["other"]["mask"] and shown["masks"]
     with pytest.raises(BadRequest, match="Thing"):
         board.lifted({"mask": ""}, shelf, request)
 

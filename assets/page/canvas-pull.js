@@ -1,14 +1,14 @@
-// What is pulled: arrows from where points are to where they belong, and a thing that is carried, copied or pasted. The
-// server says which of the two a mode has in `pulls`; places are in pixels of the picture.
+// What is pulled: arrows from where points are to where they belong, a thing that is carried, copied or pasted, or the
+// look of a reference. The server says which of them a mode has in `pulls`; places are in pixels of the picture.
 const GRIP = 18, TAP = 5, RESTS = 250; // CSS pixels around an end that hold it; that a tap may slip; milliseconds
-const SIZES = [0.05, 8];
+const SIZES = [0.05, 8], EXAMPLE = 72; // CSS pixels of the reference's longer side
 const pull = {
   kind: '', arrows: [], chosen: -1, to: null, size: 1, past: [], future: [], known: '', pending: null, timer: 0, other: null, ghost: null,
 
   on() { return Boolean(this.kind && state.picture); },
   text() { return this.kind === 'arrows' ? this.arrows.map((each) => each.map((end) => end.join(',')).join(' > ')).join('; ') : [this.to ? this.to.join(',') : '', this.size].join('|'); },
   // What the server should know of it when the work begins.
-  said() { return this.kind === 'arrows' ? { arrows: this.text(), ...(this.pending === null ? {} : { things: '' }) } : this.kind ? { to: this.to ? this.to.join(',') : '', size: this.size } : {}; },
+  said() { return this.kind === 'look' ? {} : this.kind === 'arrows' ? { arrows: this.text(), ...(this.pending === null ? {} : { things: '' }) } : this.kind ? { to: this.to ? this.to.join(',') : '', size: this.size } : {}; },
   held([x, y]) { const { width, height } = state.picture; return [Math.max(0, Math.min(width - 1, Math.floor(x))), Math.max(0, Math.min(height - 1, Math.floor(y)))]; },
 
   arrived(value) {
@@ -16,7 +16,7 @@ const pull = {
     if (kind !== this.kind) {
       if (this.kind && kind && state.mask?.box() && state.mask.step((mask) => mask.fill(0))) altered(); // a mask means another thing there
       Object.assign(this, { kind, chosen: -1, past: [], future: [], known: null, pending: null });
-      if (kind) { tools[state.tool].cancel(); state.tool = kind === 'arrows' ? 'arrow' : 'carry'; }
+      if (kind) { tools[state.tool].cancel(); state.tool = { arrows: 'arrow', look: 'select' }[kind] || 'carry'; }
     }
     if (!kind) return;
     const of = state.picture?.name || '';
@@ -24,6 +24,7 @@ const pull = {
     this.gesture = value.gesture;
     const other = value.other?.name && value.other.mask ? value.other : null;
     if (`${other?.name}${other?.mask}` !== `${this.other?.name}${this.other?.mask}`) this.bring(other);
+    if (kind === 'look') return;
     const text = kind === 'arrows' ? value.arrows || '' : [value.to || '', value.size].join('|');
     if (this.pending !== null) { if (text === this.known || text !== this.pending) return; this.pending = null; this.known = text; return; }
     if (text === this.known) return;
@@ -66,14 +67,14 @@ const pull = {
   },
   // Whether there is something for a button to do.
   may(deed) {
-    if (deed === 'lift') return Boolean(state.picture && state.share) && !this.other;
+    if (deed === 'lift') return Boolean(state.picture && state.share) && !(this.other && this.kind === 'thing');
     if (deed !== 'drop') return true;
     return Boolean(state.picture) && (this.kind === 'arrows' ? this.arrows.length > 0 : Boolean(this.to) || this.size !== 1);
   },
   refused() { if (this.pending !== null) { this.pending = null; this.read(this.known || ''); } },
   act(deed) {
     if (deed === 'undo' || deed === 'redo') { say(this.swap(...(deed === 'undo' ? [this.past, this.future] : [this.future, this.past])) ? (deed === 'undo' ? 'Undone' : 'Done again') : 'Nothing changed.'); dress(); return; }
-    if (deed === 'lift') { wait('Taking it along'); settled().then(() => trigger('lifted', { mask: known })); return; }
+    if (deed === 'lift') { wait(this.kind === 'look' ? 'Taking it as reference' : 'Taking it along'); settled().then(() => trigger('lifted', { mask: known })); return; }
     if (deed !== 'clear' && deed !== 'drop') return;
     if (this.kind === 'arrows') this.change(() => { if (this.chosen >= 0 || deed === 'drop') this.arrows.splice(this.chosen, 1); else this.arrows = []; this.chosen = -1; });
     else this.change(() => Object.assign(this, { to: null, size: 1 }));
@@ -82,6 +83,7 @@ const pull = {
   scale(factor) { this.change(() => { this.size = Math.max(SIZES[0], Math.min(SIZES[1], Math.round(this.size * factor * 20) / 20)); }); say(`${this.size} times as large`); },
   facts() {
     if (!this.on()) return '';
+    if (this.kind === 'look') return this.other ? 'select what should look like the reference' : 'select how it should look, then take it as reference';
     if (this.kind === 'arrows') return this.arrows.length ? `${this.arrows.length} arrow${this.arrows.length > 1 ? 's' : ''}` : 'draw an arrow from a thing to where it belongs';
     if (!this.part()) return 'point at a thing';
     return `${this.to ? `to ${this.to.join(', ')}` : 'pull it, or its corner'}${this.size === 1 ? '' : `, ${this.size} times as large`}`;
@@ -122,6 +124,7 @@ const pull = {
   draw(view) {
     if (!this.on()) return;
     if (this.kind === 'arrows') { this.arrows.forEach((each, i) => arrow(view, each, i === this.chosen, i + 1)); return; }
+    if (this.kind === 'look') { if (this.other?.cut) example(view, this.other.cut.sheet); return; }
     const box = this.box();
     if (!box) return;
     const [a, b] = [view.toBoard(box), view.toBoard(box.slice(2))];
@@ -145,6 +148,17 @@ function cut(image, { width, height, bytes }) {
   for (let y = 0, i = 3; y < h; y++) for (let x = 0; x < w; x++, i += 4) levels.data[i] = Math.min(levels.data[i], bytes[(y0 + Math.min(y1 - y0 - 1, Math.floor(y / k))) * width + x0 + Math.min(x1 - x0 - 1, Math.floor(x / k))]);
   pen.putImageData(levels, 0, 0);
   return { sheet, box };
+}
+
+// The reference, small, in the corner of the board.
+function example(view, sheet) {
+  const { pen } = view, k = EXAMPLE / Math.max(sheet.width, sheet.height), [w, h] = [sheet.width * k, sheet.height * k];
+  Object.assign(pen, { fillStyle: '#fff', strokeStyle: '#26325c', lineWidth: 1.5 });
+  pen.beginPath();
+  pen.roundRect(8, 8, w + 12, h + 12, 6);
+  pen.fill();
+  pen.stroke();
+  pen.drawImage(sheet, 14, 14, w, h);
 }
 
 function dot(view, [x, y], radius, colour, text = '') {

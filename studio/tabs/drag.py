@@ -8,7 +8,7 @@ from studio.easel import Easel
 from studio.puller import Puller
 from studio.tabs import tab
 
-MODES = ("drag", "move")
+MODES = ("drag", "move", "appearance")
 
 
 @tab("Drag", order=30)

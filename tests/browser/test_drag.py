@@ -173,6 +173,23 @@ def test_a_thing_is_taken_along_into_another_picture(afresh: Live, visit: Any) -
     assert request.gesture == "paste" and request.other == source and request.mask
 
 
+def test_a_thing_takes_on_the_look_of_one_in_another_picture(afresh: Live, visit: Any) -> None:
+    page = opened(visit, afresh, "Appearance")
+    bring(page, 5)
+    source = page.locator(f"{BOARD} .canvas").get_attribute("data-picture")
+    page.mouse.click(*at(page, 30, 30))
+    page.get_by_role("button", name="Take as reference").click()
+    expect(page.locator(f"{BOARD} .board-facts")).to_contain_text("select what should look like the reference")
+    bring(page, 6)
+    page.mouse.click(*at(page, 30, 30))
+    expect(page.locator(f"{BOARD} .board-facts")).to_contain_text("% masked")
+    page.get_by_role("button", name="Generate").locator("visible=true").click()
+    page.wait_for_selector("#viewer-drag .viewer[data-state=done]", state="attached")
+    request = afresh.runner.jobs("")[-1].request
+    assert request.task == "appearance" and request.other == source and request.look and request.mask
+    assert request.source != source
+
+
 def test_a_phone_pulls_with_a_finger_and_hits_every_tool(afresh: Live, visit: Any) -> None:
     page = opened(visit, afresh, width=390, height=844, has_touch=True, is_mobile=True)
     bring(page, 7)

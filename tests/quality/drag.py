@@ -19,6 +19,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from pipelines.training.scenes import Item, Scene, draw, masks, sample_scene, stream
+from tests.quality.likeness import appearance
 from tests.quality.repaint import Easel, Figures, place_of, psnr, share, words
 from tests.quality.tables import rows
 from tests.quality.tracks import SIDE, photographs, tracker
@@ -255,7 +256,8 @@ def timed(easel: Easel, values: dict[str, Any], source: Image.Image | None, mask
 
 FIGURES: dict[str, Callable[[Easel, int], Figures]] = {
     "move": move, "apart": apart, "copy": copy, "resize": resize, "paste": paste,
-    **{f"drag by {way}": pull(way) for way in WAYS}, "photographs": photographs, "tracker": tracker(scenes), "cost": cost,
+    **{f"drag by {way}": pull(way) for way in WAYS}, "appearance": appearance(scenes), "photographs": photographs,
+    "tracker": tracker(scenes), "cost": cost,
 }  # fmt: skip
 
 
