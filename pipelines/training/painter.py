@@ -5,7 +5,7 @@ v-prediction (Salimans and Ho 2022, arXiv:2202.00512), every noise level weighte
 backdrops followed the words and things did not, because what is what is decided at those levels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -132,15 +132,14 @@ def drop_sentences(sentences: list[str], generator: torch.Generator) -> list[str
     return [sentence if keep else "" for sentence, keep in zip(sentences, kept.tolist(), strict=True)]
 
 
-def painter_loss(
-    painter: Any,
-    latents: Tensor,
-    tokens: Tensor,
-    alphas: Tensor,
-    generator: torch.Generator,
-    where: Tensor | None = None,
-) -> Tensor:
+def answered(given: Noising, elder: Any, tokens: Tensor) -> Noising:
+    """The same with an elder's answers in place of the true v. Hinton et al. 2015 (arXiv:1503.02531): an answer is the
+    mean of all that the noise may hide, so that a smaller net learns from fewer examples."""
+    with torch.no_grad():
+        return replace(given, v=elder(given.x, given.timesteps, tokens))
+
+
+def painter_loss(painter: Any, given: Noising, tokens: Tensor, where: Tensor | None = None) -> Tensor:
     """The squared error of v on one batch; `where` (B, 1, h, w) says what each place counts, all alike if not given."""
-    given = noised(latents, alphas, generator)
     error = (painter(given.x, given.timesteps, tokens) - given.v).square().mean(1, keepdim=True)
     return torch.mean(error) if where is None else torch.sum(error * where) / torch.sum(where)

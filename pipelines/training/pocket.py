@@ -145,8 +145,21 @@ class Lectern:
         if shop.asked.begin_from and self.name == "painter":
             export.take(net, shop.asked.begin_from)
         if self.name == "small":
-            net.text = export.painter(shop.asked.run / "painter.safetensors", shop.tokenizer).text.requires_grad_(False)
+            net.text = self.elder.text
         return net.to(shop.device)
+
+    @cached_property
+    def elder(self) -> Painter:
+        """The large painter, frozen: as far as this run trained it, or as the model to go on from has it."""
+        shop, state = self.shop, self.shop.asked.run / "painter.safetensors"
+        if state.exists() or not shop.asked.begin_from:
+            net = export.painter(state, shop.tokenizer, painter.SIZES[shop.asked.size])
+        else:
+            net = Painter(painter.make_unet(), painter.make_text(shop.tokenizer))
+            export.take(net, shop.asked.begin_from)
+        if shop.device.type == "cpu":
+            net.unet.set_attn_processor(AttnProcessor())
+        return net.to(shop.device).eval().requires_grad_(False)
 
     @cached_property
     def training(self) -> Any:
@@ -170,7 +183,10 @@ class Lectern:
         tokens = painter.tokenize(shop.tokenizer, painter.drop_sentences(sentences, generator)).to(shop.device)
         alphas, weights = painter.make_scheduler().alphas_cumprod, None if even else where.to(shop.device)
         with shop.numbers():
-            return painter.painter_loss(net, latents.to(shop.device), tokens, alphas, generator, weights)
+            given = painter.noised(latents.to(shop.device), alphas, generator)
+            if self.name == "small" and not even:
+                given = painter.answered(given, self.elder, tokens)
+            return painter.painter_loss(net, given, tokens, weights)
 
 
 def lessons(asked: argparse.Namespace, name: str) -> tuple[Painter, Callable[[int], Tensor]]:
