@@ -109,6 +109,18 @@ def test_climbing_beats_the_best_of_as_many_seeds() -> None:
     assert sum(climbed) >= sum(drawn)
 
 
+def test_a_tree_finds_what_luck_needs_thrice_the_estimates_for_and_fair_walks_all_end() -> None:
+    """SYSTEMS.md A34. In 16 numbers; where it draws fairly, only finished pictures are judged."""
+    grown, drawn = (
+        [float(explored(name, gaussian(budget, seed=seed, size=16)).best().scores) for seed in range(4)]
+        for name, budget in (("tree", 480), ("random", 1440))
+    )
+    assert sum(grown) >= sum(drawn)
+    judged: list[Tensor] = []
+    terrain = explored("tree", gaussian(reward=lambda x0: judged.append(x0) or x0.mean()[None]), aim="fair")
+    assert len(judged) == len(terrain.tries)
+
+
 @pytest.mark.parametrize(("potential", "flow"), [("difference", True), ("max", False), ("sum", False)])
 def test_steered_particles_draw_from_the_tilted_density(potential: str, flow: bool) -> None:
     """N(0, 1) tilted by exp(greed x) is N(greed, 1), whatever the potentials on the way. SYSTEMS.md A32."""
