@@ -293,6 +293,17 @@ def test_textures_meet_at_the_edges_that_repeat(walk: Run, repeats: str, axes: l
     assert all(seam_of(latents, axis) < 1.2 for axis in axes)
 
 
+def test_textures_are_not_cut_where_blocks_of_a_decoder_meet() -> None:
+    """Blocks of one latent each: the edge lies within one, so that nothing changes across it. A46."""
+    latents = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def blocks(_: object, seen: Tensor) -> Tensor:
+        return seen.repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+    pixels = accelerators["seamless"]().decoding(blocks)(torch.nn.Identity(), latents)
+    assert seam_of(pixels, 2) == seam_of(pixels, 3) == 0 < seam_of(blocks(None, latents), 2)
+
+
 @torch.inference_mode()
 def test_a_seamless_network_does_not_know_where_the_picture_is_cut(walk: Run) -> None:
     """What is shifted by as much as the network halves comes out shifted; with zeros at the edges it does not."""
