@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST = 16 * 16  # places; finer maps show texture: Chefer et al. 2023, Section 4 (arXiv:2301.13826)
-APART = re.compile(r"\s*(?:,|\b(?:and|with|beside|above|below|under|over|next to|in|on|at|before|against)\b)\s*", re.I)
+BETWEEN = (
+    r"to the (?:left|right) of|(?:left|right) of|on top of|in front of|next to|close to|away from|"
+    r"and|with|without|beside|besides|above|below|under|over|behind|between|near|inside|in|on|at|before|against"
+)  # the longer ones first
+APART = re.compile(rf"\s*(?:,|\b(?:{BETWEEN})\b)\s*", re.I)
 EMPTY = {"a", "an", "the", "of", "to", "is", "there", "picture", "photo", "two", "three", "front", "left", "right"}
 
 

@@ -30,6 +30,7 @@ def run(toy: ModelSpec) -> Iterator[Run]:
 def test_things_are_found_in_a_prompt_or_named() -> None:
     assert groups_of(PROMPT) == [["red", "cat"], ["blue", "dog"], ["sea"]]
     assert groups_of("a lion with a crown, a frog") == [["lion"], ["crown"], ["frog"]]
+    assert groups_of("a cat to the left of a hat in front of a tree") == [["cat"], ["hat"], ["tree"]]
     assert groups_of(PROMPT, "red cat | dog") == [["red", "cat"], ["dog"]]
 
 

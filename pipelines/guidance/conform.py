@@ -36,7 +36,7 @@ Refined = Annotated[
 ]
 TEMPERATURE = 0.5  # of the contrast, Section 4
 REFINED = (0.0, 0.2, 0.4)  # shares of the walk that are refined; steps 0, 10 and 20 of 50 in the paper
-SHARE = 0.1  # of the length of x that a move of strength 1 is
+SHARE = 0.03  # of the length of x that a move of strength 1 is; at 0.1 pictures come apart before words do
 USUAL = 25  # steps of a walk, of which some are refined
 HALVINGS = 3  # of a move that would not lower the loss, before it is given up
 
