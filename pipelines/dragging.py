@@ -76,14 +76,18 @@ def dragged(
 def pulled(
     request: Drag, ground: Ground, picture: int, pictures: int, shelf: Shelf, arrows: list[Arrow], best: Best
 ) -> Generator[Event, None, Tensor]:
-    """Latents (1, C, h, w) of one drag by energy or search; inverted once for successive drags of one picture."""
+    """Latents (1, C, h, w) of one drag by energy or search; learned and inverted once for successive drags of one
+    picture."""
     from pipelines.device import on_host
+    from pipelines.identity import kept, learned
     from pipelines.pulling import Bank
     from pipelines.warping import coarse
 
     spec, memory, bank, frame = ground.spec, ground.memory, Bank(), request.frame(shelf)
     sigmas = levels(request, ground, request.depth)
-    noises: dict[str, Tensor] = memory.recall(source_of(request, ground, sigmas), dict)
+    noises: dict[str, Any] = memory.recall(source_of(request, ground, sigmas), dict)
+    if request.identity and "identity" not in noises:
+        noises["identity"] = yield from learned(ground, request.identity, request.seed or 0)
     whole = wanted(request, ground, shelf, frame)
     sent = predicting(request, spec, memory, ground.latents, sigmas, ground.beside)
     with timed(request, ground, len(sigmas) - 1), sent as (predict, look, guide), memory.use(spec.net) as net:
@@ -92,9 +96,9 @@ def pulled(
         grip = gripped(request, ground, net, predict, guide, arrows, shift, frame, bank)
         walk = journey(request, grip, shift, ground.latents, whole, sigmas, noises, best)
         walk = in_pixels(walk, frame, spec.factor)
-        up = 0 if noises else len(sigmas) - 1
+        up = 0 if "top" in noises else len(sigmas) - 1
         searching = request.updates if request.way == "search" else 0
-        with bank.held_by(net):
+        with kept(net, noises.get("identity"), spec.title), bank.held_by(net):
             latents = yield from narrated(walk, look, up + searching + len(sigmas) - 1, picture, pictures)
     return checked(latents, spec)
 
@@ -172,7 +176,7 @@ def journey(
         start = grip.path.alpha(sigmas[0]) * whole + sigmas[0] * eps
         return best.noted(beside(grip, top, start, sigmas, request.pull))
 
-    if noises:
+    if "top" in noises:
         return down(noises["top"])
     return numbered(partial(inverted, lambda x, sigma: (grip.source(x, sigma),) * 2, latents, sigmas, grip.path), down)
 
@@ -184,7 +188,7 @@ def source_of(request: Drag, ground: Ground, sigmas: Tensor) -> tuple[Any, ...]:
     tensors = (ground.latents, sigmas, *(() if ground.beside is None else (ground.beside,)))
     digest = hashlib.sha256(b"".join(on_host(each).float().numpy().tobytes() for each in tensors)).hexdigest()
     worn = tuple(map(str, request.adapters))
-    return "noise", ground.spec.net.key, tuple(ground.latents.shape), digest, request.prompt, worn
+    return "noise", ground.spec.net.key, tuple(ground.latents.shape), digest, request.prompt, worn, request.identity
 
 
 def places(arrows: list[Arrow], frame: Frame, factor: int) -> Any:

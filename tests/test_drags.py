@@ -1,5 +1,6 @@
 """Pulling by what a network sees, on toys of the real classes and on maps whose answer is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,17 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from pipelines import identity
 from pipelines.errors import BadRequest, StudioError
-from pipelines.events import Cancelled, Done, Finished, Progress
+from pipelines.events import Cancelled, Done, Finished, Progress, Stage
+from pipelines.grounds import Ground
 from pipelines.library import Library
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec, load_folder, models
 from pipelines.motion import Shift, bent, energy
 from pipelines.needs import work_of
+from pipelines.painting import encoded
+from pipelines.pictures import to_pixels
 from pipelines.pulling import Bank, Grip, beside, maps_of, searched, shown_by
 from pipelines.runner import Runner
 from pipelines.samplers import Path as Walk
@@ -210,8 +215,6 @@ def test_what_cannot_be_dragged_is_said(toy: ModelSpec, memory: Memory, shelf: F
 
 
 def test_no_more_of_the_network_is_computed_than_the_maps_need(toy: ModelSpec, memory: Memory) -> None:
-    from pipelines.painting import encoded
-
     with torch.no_grad(), memory.use(toy.net) as net:
         cond, later = encoded(toy, memory, "a cat"), []
         hook = net.conv_out.register_forward_hook(lambda *_: later.append(1))
@@ -293,3 +296,36 @@ def test_what_is_painted_where_a_thing_was_does_not_get_its_detail_back() -> Non
     frame = sheet.frame(64, 8)
     result = np.asarray(sheet.composed(wall, frame, read=wall), int)
     assert abs(result - np.asarray(wall, int)).max() <= 2
+
+
+def test_a_picture_is_learned_by_heart_once_and_the_painter_stays_as_it_was(
+    toy: ModelSpec, memory: Memory, shelf: FolderShelf
+) -> None:
+    values = {**QUICK, "way": "search", "identity": 10, "steps": 3, "updates": 1, "source": shelf.put(picture(11))}
+    with memory.use(toy.net) as net:
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+    told = [list(run(parse({**values, **more}), memory, shelf)) for more in ({}, {"arrows": "20,20>10,10"})]
+    by_heart = [sum(isinstance(each, Stage) and "by heart" in each.text for each in events) for events in told]
+    assert by_heart == [1, 0]
+    with memory.use(toy.net) as net:
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+        assert not any(each._forward_hooks for each in net.modules())
+
+
+def test_what_is_learned_by_heart_is_this_picture(toy: ModelSpec, memory: Memory) -> None:
+    with torch.no_grad():
+        cond = encoded(toy, memory, "a cat")
+        with memory.use(toy.vae) as vae:
+            pixels = to_pixels(picture(12))
+            latents, others = toy.encode(vae, pixels), toy.encode(vae, to_pixels(picture(13)))
+        ones = torch.ones(1, 1, *latents.shape[-2:])
+        ground = Ground(toy, memory, cond, cond, pixels, ones, latents, ones, None)
+        lora = result_of(identity.learned(ground, 40, 1))
+
+        def error(seen: torch.Tensor, worn: object) -> float:
+            with memory.use(toy.net) as net, identity.kept(net, worn, "the toy"):  # type: ignore[arg-type]
+                looks = [torch.Generator().manual_seed(k) for k in range(8)]
+                return sum(float(identity.error(replace(ground, latents=seen), net, each)) for each in looks)
+
+        gains = [error(seen, None) / error(seen, lora) for seen in (latents, others)]
+    assert gains[0] > 1.02 and gains[0] > gains[1]

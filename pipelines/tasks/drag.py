@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 KEPT_MAPS = 13.0  # times what a plain pass needs: what autograd saves up to the last level in SD 1.5's UNet at 512 px
 PULLED = 6.0  # estimates that an update of the energy costs, time travel counted, over the whole walk
+LEARNED = 12.0  # and a step of learning the picture by heart
 UPDATED = 3.0  # estimates that an update of a search costs, forth and back
 
 Moves = Annotated[
@@ -58,6 +59,16 @@ Reach = Annotated[
 ]
 Pull = Annotated[float, *knob("Pull", "How strongly each step of energy pulls.", ge=0, le=1, step=0.01)]
 Updates = Annotated[int, *knob("Updates", "How many steps a search takes at the most.", ge=1, le=300, step=1)]
+Identity = Annotated[
+    int,
+    *knob(
+        "Identity",
+        "In how many steps the model first learns the picture by heart: 80 keep a search nearer to it, 0 is none.",
+        ge=0,
+        le=400,
+        step=10,
+    ),
+]
 
 
 class Drag(Masked):
@@ -74,6 +85,7 @@ class Drag(Masked):
     reach: Reach = 16
     pull: Pull = 0.1
     updates: Updates = 60
+    identity: Identity = 0
     blend: Blend = 0.3
     strength: Anew = 0.7
     grow: Grow = 6
@@ -123,6 +135,7 @@ class Drag(Masked):
             return super().walking(steps)
         asked = self.guidance.build(guidances).asked(self.prompt)
         extra = PULLED * steps if self.way == "energy" else UPDATED * self.updates
+        extra += LEARNED * self.identity
         return int(steps * self.depth * (ROUNDS + 1 + asked) + extra)
 
     def held(self) -> float:

@@ -41,7 +41,8 @@ def opened(visit: Any, studio: Live, mode: str = "Drag", **settings: Any) -> Pag
     page.wait_for_selector(".with-board:visible .expectation:not([data-known=''])", state="attached")
     if mode != "Drag":
         page.locator("#mode-drag").get_by_label(mode).check(force=True)
-        page.wait_for_selector(f"{BOARD} .canvas[data-pulls=thing]")
+        kind = "look" if mode == "Appearance" else "thing"
+        page.wait_for_selector(f"{BOARD} .canvas[data-pulls={kind}]")
     return page
 
 
