@@ -10,6 +10,7 @@ from pipelines.knobs import knob
 from pipelines.models import models
 from pipelines.painting import bytes_of, encoded
 from pipelines.upscalers import WEIGHTS, Enlarging, Upscaler, shipped
+from pipelines.upscalers.compact import Compact, Restore
 from pipelines.upscalers.latent_tiles import COARSE
 
 if TYPE_CHECKING:
@@ -26,41 +27,46 @@ BORDER = 4  # latents around a tile that are read besides, and over which it fad
 Creativity = Annotated[
     float,
     *knob(
-        "Creativity", "0 keeps to the picture, 1 adds all that is seen in it.", ge=0, le=1, step=0.05, advanced=False
+        "Creativity",
+        "0 is the compact network alone, 1 adds all that the painter sees in the picture.",
+        ge=0,
+        le=1,
+        step=0.05,
+        advanced=False,
     ),
 ]
 
 
 @shipped("one_step", FILE.name)
 class OneStep(Upscaler):
-    """Restores in a single evaluation of the built-in model. Wu et al. 2024 (arXiv:2406.08177)."""
+    """Sharpened by a single evaluation of the built-in model. Wu et al. 2024, "OSEDiff" (arXiv:2406.08177)."""
 
-    creativity: Creativity = 0.7
+    creativity: Creativity = 1.0
+    restore: Restore = 0.0
 
     def __call__(self, picture: Image, size: tuple[int, int], request: Sampled, memory: Memory) -> Enlarging:
-        from PIL.Image import Resampling
-
         from pipelines import evidence, mosaic
         from pipelines.models.one_step import one_step_part, restored, taught
         from pipelines.pictures import to_pictures, to_pixels
         from pipelines.tiles import overlapping
 
+        plain = yield from quietly(Compact(restore=self.restore)(picture, size, request, memory))
         spec = models[BASE]
         yield Stage("Reading the picture")
         cond, factor, begun = encoded(spec, memory, ""), spec.factor, time.monotonic()
-        large = mosaic.filled(picture.resize(size, Resampling.BICUBIC), mosaic.STEP * factor)
+        large = mosaic.filled(plain, mosaic.STEP * factor)
         tiles = overlapping((large.width // factor, large.height // factor), mosaic.side_of(spec), BORDER)
         lent = memory.use(spec.vae), memory.use(spec.net), memory.use(one_step_part(FILE, spec))
-        with lent[0] as vae, lent[1] as net, lent[2] as lora, taught(net, vae, lora):
+        with lent[0] as vae, lent[1] as net, lent[2] as ours, taught(net, ours.lora):
             predict = spec.predictor(net)
 
             def sharpened(tile: Tile) -> Image:
                 memory.check()
                 left, top, right, bottom = (edge * factor for edge in tile.outer)
                 pixels = to_pixels(large.crop((left, top, right, bottom))).to(memory.device.torch)
-                latents = restored(spec, vae, predict, pixels, cond, self.creativity)
+                seen = restored(spec, vae, predict, ours.finish, pixels, cond, self.restore)
                 right, bottom = (edge * factor for edge in tile.kept()[2:])
-                return to_pictures(spec.decode(vae, latents)[..., :bottom, :right])[0]
+                return to_pictures(pixels.lerp(seen, self.creativity)[..., :bottom, :right])[0]
 
             drawing = mosaic.joined(tiles, factor, large.size, sharpened)
             while True:
@@ -71,7 +77,8 @@ class OneStep(Upscaler):
                     break
                 left = (time.monotonic() - begun) / done * (len(tiles) - done)
                 yield Progress(done, len(tiles), seconds_left=left)
-        return evidence.held(painted.crop((0, 0, *size)), picture, rounds=2, smooth=COARSE * self.creativity)
+        painted = painted.crop((0, 0, *size))
+        return painted if self.restore else evidence.held(painted, picture, rounds=2, smooth=COARSE * self.creativity)
 
     def beside(self, memory: Memory) -> int:
         """The built-in model, and the maps of one tile."""
@@ -80,3 +87,14 @@ class OneStep(Upscaler):
         spec = models[BASE]
         side = (mosaic.side_of(spec) + 2 * BORDER) * spec.factor
         return bytes_of(spec, memory, side, side)
+
+
+def quietly(running: Enlarging) -> Enlarging:
+    """The same without its progress, which is the lesser part of the work."""
+    while True:
+        try:
+            event = next(running)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if not isinstance(event, Progress):
+            yield event
