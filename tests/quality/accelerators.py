@@ -2,7 +2,7 @@
 
     python -m tests.quality.accelerators                         # 50 steps, three seeds, all rows
     python -m tests.quality.accelerators --rows sada todo@2 --seeds 1 2 --out runs/accelerators.json
-    python -m tests.quality.accelerators --small pocket_small    # T-Stitch needs a smaller Pocket
+    python -m tests.quality.accelerators --small pocket-small    # T-Stitch needs a smaller Pocket
 
 Each pair is painted by one process, one after the other, the second first in every other pair. Speed-ups are medians
 of the ratios pair by pair, of processor seconds; a row that is not met stays in the table as not met.
@@ -28,7 +28,7 @@ from pipelines.stock import Stock
 from pipelines.tasks import parse, run
 
 PROMPTS = ("a red balloon over the sea", "a panda in the snow", "a cat and a dog in a meadow")
-SMALL = "pocket_small"  # the name of a smaller Pocket, where one is installed
+SMALL = "pocket-small"  # the name of a smaller Pocket, where one is installed
 MOST_APART = 12.0  # decibels of PSNR; two pictures of other seeds are nearer to 8
 
 

@@ -1,6 +1,6 @@
 """Two ways to paint an exercise: with the studio's own code, or with diffusers' pipeline, which takes adapters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ class Settings:
     scale: float = 3.0
     negative: str = ""
     adapters: Sequence[Path] = field(default=())
+    values: Mapping[str, Any] = field(default_factory=dict)  # of the studio's request, over all else
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Studio:
         guidance = {"name": "cfg", "knobs": {"scale": asked.scale}}
         request = parse(
             {"task": "text_to_image", "model": "pocket", "prompt": prompt, "negative_prompt": asked.negative,
-             "steps": asked.steps, "sampler": {"name": asked.sampler}, "guidance": guidance, "seed": seed}
+             "steps": asked.steps, "sampler": {"name": asked.sampler}, "guidance": guidance, "seed": seed, **asked.values}
         )  # fmt: skip
         running = run(request, self.memory)
         while True:

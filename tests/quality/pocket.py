@@ -3,6 +3,7 @@
     python -m tests.quality.pocket --prompts 400 --steps 25 --out runs/quality.json
     python -m tests.quality.pocket --with diffusers --steps 4 --sampler lcm --scale 1 \
         --lora assets/adapters/pocket-lcm.safetensors
+    python -m tests.quality.pocket --values '{"model": "pocket-small"}'
     python -m tests.quality.pocket --effects
 """
 
@@ -108,10 +109,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=3.0)
     parser.add_argument("--lora", type=Path, action="append", default=[], help="only --with diffusers")
     parser.add_argument("--with", dest="painter", choices=["studio", "diffusers"], default="studio")
+    parser.add_argument("--values", type=json.loads, default={}, help="further fields of the studio's request, as JSON")
     parser.add_argument("--effects", action="store_true", help="negative prompt and weights, in place of the table")
     parser.add_argument("--out", type=Path, help="a JSON file")
     asked = parser.parse_args(words)
-    settings = Settings(asked.steps, asked.sampler, asked.scale, "", tuple(asked.lora))
+    settings = Settings(asked.steps, asked.sampler, asked.scale, "", tuple(asked.lora), asked.values)
     if asked.lora and asked.painter == "studio":
         parser.error("--lora needs --with diffusers")
     if asked.effects:
@@ -121,7 +123,11 @@ def main(words: list[str] | None = None) -> None:
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)
         line = {"steps": asked.steps, "sampler": asked.sampler, "scale": asked.scale, "painter": asked.painter}
-        asked.out.write_text(json.dumps(line | {"adapters": [path.name for path in asked.lora]} | found, indent=1))
+        asked.out.write_text(
+            json.dumps(
+                line | {"adapters": [path.name for path in asked.lora], "values": asked.values} | found, indent=1
+            )
+        )
 
 
 if __name__ == "__main__":
