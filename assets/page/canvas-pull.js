@@ -74,7 +74,7 @@ const pull = {
   refused() { if (this.pending !== null) { this.pending = null; this.read(this.known || ''); } },
   act(deed) {
     if (deed === 'undo' || deed === 'redo') { say(this.swap(...(deed === 'undo' ? [this.past, this.future] : [this.future, this.past])) ? (deed === 'undo' ? 'Undone' : 'Done again') : 'Nothing changed.'); dress(); return; }
-    if (deed === 'lift') { wait(this.kind === 'look' ? 'Taking it as reference' : 'Taking it along'); settled().then(() => trigger('lifted', { mask: known })); return; }
+    if (deed === 'lift') { wait(this.kind === 'look' ? 'Taking it as reference' : 'Taking it along'); settled().then(() => { trigger('lifted', { mask: known }); if (this.kind === 'look' && state.mask.step((mask) => mask.fill(0))) altered(); }); return; }
     if (deed !== 'clear' && deed !== 'drop') return;
     if (this.kind === 'arrows') this.change(() => { if (this.chosen >= 0 || deed === 'drop') this.arrows.splice(this.chosen, 1); else this.arrows = []; this.chosen = -1; });
     else this.change(() => Object.assign(this, { to: null, size: 1 }));

@@ -181,6 +181,7 @@ def test_a_thing_takes_on_the_look_of_one_in_another_picture(afresh: Live, visit
     page.mouse.click(*at(page, 30, 30))
     page.get_by_role("button", name="Take as reference").click()
     expect(page.locator(f"{BOARD} .board-facts")).to_contain_text("select what should look like the reference")
+    expect(page.locator(f"{BOARD} .board-facts")).not_to_contain_text("masked")
     bring(page, 6)
     page.mouse.click(*at(page, 30, 30))
     expect(page.locator(f"{BOARD} .board-facts")).to_contain_text("% masked")
