@@ -178,13 +178,16 @@ def painting_with(
 
 
 def _sought(spec: AdapterSpec) -> Sought | None:
-    """What is looked for where an adapter acts only there; None for those that act everywhere."""
+    """What is looked for where an adapter acts only there, or only where it is said; None for those that act always."""
     from pipelines.localizing import Sought
 
-    tokens, threshold = spec.ours.get("tokens"), spec.ours.get("localized")
+    tokens, threshold, waits = (spec.ours.get(name) for name in ("tokens", "localized", "waits"))
     if not (isinstance(tokens, list) and tokens and all(isinstance(each, int) for each in tokens)):
         return None
-    return Sought(tuple(tokens), float(threshold)) if isinstance(threshold, (int, float)) and threshold > 0 else None
+    if isinstance(threshold, (int, float)) and threshold > 0:
+        return Sought(tuple(tokens), float(threshold))
+    coined = any(each != "net" for each in spec.networks)  # its word stands for vectors, and for tokens no longer
+    return Sought(() if coined else tuple(tokens), 0.0) if waits is True else None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pipelines.errors import BadRequest
 from pipelines.lessons import LoraPupil
 from pipelines.models.clip_text import ClipText
 from pipelines.models.lora_layouts import bundled
-from pipelines.pupil import Subject, detached, error, lots
+from pipelines.pupil import Subject, asked, detached, errors, lots
 from pipelines.types import Cond
 
 GAIN = 4.0  # times the rate of low-rank weights at which vectors learn: they are few, and far from where they end
@@ -70,12 +70,15 @@ class WordPupil(LoraPupil):
 
     def losses(self, chance: torch.Generator, step: int) -> Iterator[Tensor]:
         """The subject's pictures under its word."""
-        subject, predict = self.subject, self.subject.spec.predictor(self.net)
+        subject = self.subject
         words = step < self.pivot
         for name, each in self.weights.items():
             each.requires_grad_(name.startswith("word ") == words)
-        for lot in lots(subject, subject.latents, subject.batch, step, chance):
-            yield error(subject, predict, lot, self.understood(self.caption(lot), words)) / subject.batch
+        wanted = [
+            asked(subject, lot, self.understood(self.caption(lot), words), 1 / subject.batch)
+            for lot in lots(subject, subject.latents, subject.batch, step, chance, subject.counts)
+        ]
+        yield from errors(subject, subject.spec.predictor(self.net), wanted)
 
     def understood(self, prompt: str, words: bool) -> Cond:
         """A prompt as the networks read it now; with its graph while words learn, read once when they rest."""

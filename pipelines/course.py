@@ -10,25 +10,24 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from pipelines.events import Event, Finished, Lesson, Proof, Remark, Result, Stage, Taught
+from pipelines.material import prepared, sample
 from pipelines.models import ModelSpec, find
 from pipelines.models.adapters import adapters
 from pipelines.notices import notes_of
 from pipelines.painting import paint_one
 from pipelines.personalizers import personalizers
-from pipelines.pictures import to_pictures, to_pixels
-from pipelines.pupil import PLAIN, Pupil, Subject, private, said
+from pipelines.pictures import to_pictures
+from pipelines.pupil import Pupil, Subject, private, said
 from pipelines.study import Study
 from pipelines.verdict import examined, work_name
 from pipelines.workshop import Run, digest, swept
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
     from pipelines.memory import Memory
     from pipelines.shelf import Shelf
     from pipelines.tasks.personalize import Personalize
-    from pipelines.tasks.text_to_image import TextToImage
 
 SAVED = 30.0  # seconds between two checkpoints while nothing interrupts
 SWEEP = (0.0, 0.5, 1.0)  # weights of the comparison at the end
@@ -74,60 +73,6 @@ def learned(request: Personalize, memory: Memory, shelf: Shelf, remarks: list[st
     finally:
         memory.free(spec.net)
     run.drop()
-
-
-def prepared(request: Personalize, spec: ModelSpec, memory: Memory, pictures: list[Image], run: Run) -> Going:
-    """The subject: its pictures as latents, and those that the model paints of its kind; both are kept in the run."""
-    import torch
-
-    latents = run.found("pictures")
-    if latents is None:
-        yield Stage("Reading the pictures")
-        rows = []
-        for each in pictures:
-            with memory.use(spec.vae) as vae:
-                pixels = to_pixels(each.resize((spec.side, spec.side))).to(memory.device.torch)
-                rows.append(spec.encode(vae, pixels).float())
-        latents = run.put("pictures", torch.cat(rows))
-    captions = tuple((each,) for each in request.captions) or (PLAIN,) * len(latents)
-    kinds, prior = yield from own_pictures(request, spec, memory, run)
-    place = memory.device.torch
-    return Subject(
-        spec=spec,
-        memory=memory,
-        word=request.word,
-        kind=request.kind,
-        phrase=request.phrase(),
-        steps=request.steps,
-        latents=latents.to(place),
-        captions=captions,
-        prior=prior.to(place),
-        kinds=kinds,
-        mirrored=request.mirrored,
-        batch=request.batch,
-        seed=request.seed or 0,
-    )
-
-
-def own_pictures(request: Personalize, spec: ModelSpec, memory: Memory, run: Run) -> Going:
-    """(prompts, latents (m, C, h, w)) of what the model paints of the subject's kind, before it is taught."""
-    import torch
-
-    from pipelines.painting import encoded
-
-    count = request.method.build(personalizers).priors() if request.kind else 0
-    kinds = tuple(said(PLAIN[k % len(PLAIN)], request.kind) for k in range(count))
-    rows: list[Tensor] = []
-    for k, prompt in enumerate(kinds):
-        latents = run.found(f"prior {k}")
-        if latents is None:
-            yield Stage(f"Painting what it knows of this kind: {k + 1} of {count}")
-            single = sample(request, spec, prompt)
-            single = single.model_copy(update={"seed": (single.seed or 0) + 1 + k})
-            cond, uncond = encoded(spec, memory, prompt), encoded(spec, memory, "", negative=True)
-            latents = run.put(f"prior {k}", (yield from paint_one(single, spec, memory, cond, uncond, k + 1, count)))
-        rows.append(latents)
-    return kinds, torch.cat(rows) if rows else torch.empty(0)
 
 
 def schooled(request: Personalize, subject: Subject, pupil: Pupil, study: Study, run: Run, remarks: list[str]) -> Going:
@@ -187,17 +132,6 @@ def told_as(event: Event, walk: Generator[Event, None, Tensor]) -> Generator[Eve
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         yield event
-
-
-def sample(request: Personalize, spec: ModelSpec, prompt: str) -> TextToImage:
-    """The request that paints a sample of the seed of this training, as the checkpoint's own draft would be."""
-    from pipelines.tasks.text_to_image import TextToImage
-
-    known = spec.defaults | (spec.presets[0].values if spec.presets else {})
-    values = {name: each for name, each in known.items() if name in TextToImage.model_fields}
-    return TextToImage(
-        **values | {"model": spec.name, "prompt": prompt, "seed": request.seed, "width": spec.side, "height": spec.side}
-    )
 
 
 def compared(request: Personalize, spec: ModelSpec, memory: Memory, shelf: Shelf, step: int) -> Going:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipelines.lessons import LoraPupil
+from pipelines.models import ModelSpec
 from pipelines.models.adapters import adapters
 from pipelines.models.lora import Worn, patched
-from pipelines.pupil import Lot, lots
+from pipelines.pupil import Asked, Lot, asked, believed, errors, lots
 from pipelines.types import Cond
 
 
@@ -37,9 +38,10 @@ class EchoPupil(LoraPupil):
         """
         spec = self.subject.spec
         with ExitStack() as stack:
-            if self.fast:
-                adapters[self.fast].refuse(spec.family, spec.title)
-                self.lora = stack.enter_context(self.subject.memory.use(adapters[self.fast].part))
+            fast = self.fast or own_fast(spec)
+            if fast:
+                adapters[fast].refuse(spec.family, spec.title)
+                self.lora = stack.enter_context(self.subject.memory.use(adapters[fast].part))
             stack.enter_context(super().lent())
             yield
         self.lora = None
@@ -48,26 +50,31 @@ class EchoPupil(LoraPupil):
         """The many-step painter's, one by one; then the few-step painter's, each yielded while it is the painter."""
         yield from super().losses(chance, step)
         subject, predict = self.subject, self.subject.spec.predictor(self.net)
-        levels = subject.spec.own(self.looks)[:-1].clone()
-        for lot in lots(subject, subject.latents, subject.batch, step, chance):
+        spec, levels = subject.spec, subject.spec.own(self.looks)[:-1].clone()
+        drawn = list(lots(subject, subject.latents, max(1, subject.batch // 2), step, chance, subject.counts))
+        conds = [self.read(self.caption(lot)) for lot in drawn]
+        rows = []
+        for lot, cond in zip(drawn, conds, strict=True):
             sigma = levels[int(lot.share * len(levels))].to(lot.latents)
-            cond = self.read(self.caption(lot))
-            x = subject.spec.noised(lot.latents, lot.noise, sigma)
-            with torch.no_grad():
-                (believed,) = predict(x, sigma, [cond])
-            aim = lot.latents.lerp(believed, self.echo / (1 + self.echo))
-            with self.few_steps():
-                (painted,) = predict(x, sigma, [cond])
-                yield (painted - aim).square().mean() / subject.batch
-            if self.echo:
-                yield self.echo * self.heard(predict, lot, painted.detach(), cond) / subject.batch
+            x = spec.noised(lot.latents, lot.noise, sigma)
+            rows.append(Asked(x, sigma, cond, lot.latents, lot.counts, 1 / len(drawn)))
+        own = believed(subject, predict, rows)
+        mixed = self.echo / (1 + self.echo)
+        rows = [replace(each, aim=each.aim.lerp(clean, mixed)) for each, clean in zip(rows, own, strict=True)]
+        with self.few_steps():
+            yield from errors(subject, predict, rows)
+            painted = believed(subject, predict, rows) if self.echo else []
+        if self.echo:
+            heard = [
+                self.heard(lot, clean, cond, self.echo / len(drawn))
+                for lot, clean, cond in zip(drawn, painted, conds, strict=True)
+            ]
+            yield from errors(subject, predict, heard)
 
-    def heard(self, predict: Any, lot: Lot, painted: Tensor, cond: Cond) -> Tensor:
-        """How far the many-step painter is from what the few-step painter made, once that is noised again."""
-        spec, sigma = self.subject.spec, lot.sigma
-        (denoised,) = predict(spec.noised(painted, lot.noise, sigma), sigma, [cond])
-        weight = (spec.alpha(sigma) ** 2 + sigma**2) / sigma**2
-        return (denoised - painted).square().mean() * weight * nearness(painted, lot.latents)
+    def heard(self, lot: Lot, painted: Tensor, cond: Cond, share: float) -> Asked:
+        """What the few-step painter made is asked of the many-step painter, once it is noised again."""
+        trusted = float(nearness(painted, lot.latents))
+        return asked(self.subject, replace(lot, latents=painted), cond, share * trusted)
 
     @contextmanager
     def few_steps(self) -> Iterator[None]:
@@ -75,6 +82,12 @@ class EchoPupil(LoraPupil):
         worn = [Worn(self.fast, self.lora, 1.0)] if self.lora is not None else []
         with patched(self.net, "net", worn, self.subject.spec.title):
             yield
+
+
+def own_fast(spec: ModelSpec) -> str:
+    """The adapter that the model's own preset of few steps wears; empty where it has none."""
+    worn = [each["name"] for preset in spec.presets[:1] for each in preset.values.get("adapters", [])]
+    return worn[0] if worn else ""
 
 
 def nearness(painted: Tensor, latents: Tensor) -> Tensor:

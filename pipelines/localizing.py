@@ -19,7 +19,8 @@ from pipelines.types import Cond, Predict
 
 @dataclass(frozen=True)
 class Sought:
-    """A word: its token numbers, and how much of the strongest attention a place needs, 0 to 1."""
+    """A word: its token numbers, none of a coined word, and how much of the strongest attention a place needs, 0 to 1;
+    0 acts everywhere in a picture whose prompt has the word."""
 
     tokens: tuple[int, ...]
     threshold: float
@@ -32,6 +33,7 @@ class Attention:
     sought: Mapping[str, Sought]
     watched: Sequence[Any] = ()
     spots: dict[str, Tensor] = field(default_factory=dict)  # (n, T), 1 where the word's tokens stand
+    said: dict[str, bool] = field(default_factory=dict)  # whether a prompt of this pass has the word
     maps: dict[tuple[str, nn.Module], list[Tensor]] = field(default_factory=dict)
 
     def predicting(self, predict: Predict) -> Predict:
@@ -42,6 +44,7 @@ class Attention:
             for name, each in self.sought.items():
                 rows = torch.stack([spots_in(cond, each.tokens, length) for cond in conds])  # (conds, T)
                 self.spots[name] = rows.repeat_interleave(len(x), 0).to(x.device)
+                self.said[name] = any(is_said(cond, each.tokens) for cond in conds)
             self.maps.clear()
             return predict(x, sigma, conds)
 
@@ -60,13 +63,23 @@ class Attention:
             self.maps.setdefault((name, transformer), []).append((shares * spots[:, None]).sum(-1))
 
     def masks(self) -> dict[str, Callable[[nn.Module], Callable[[Tensor], Tensor] | None]]:
-        """For each word, layer -> where its change acts; everywhere in layers that are no transformer's last."""
+        """For each word, layer -> where its change acts: in layers that are no transformer's last, everywhere while a
+        prompt has the word."""
         owners = {each.proj_out: each for each in self.watched}
 
-        def of(name: str, layer: nn.Module) -> Callable[[Tensor], Tensor] | None:
-            return self.where(name, owners[layer]) if layer in owners else None
+        def of(name: str, layer: nn.Module) -> Callable[[Tensor], Tensor]:
+            located = layer in owners and self.sought[name].threshold > 0
+            return self.where(name, owners[layer]) if located else self.awake(name)
 
         return {name: partial(of, name) for name in self.sought}
+
+    def awake(self, name: str) -> Callable[[Tensor], Tensor]:
+        """answer -> 1 where a prompt has the word and 0 where none has.
+
+        The empty prompt beside it is changed, too: guidance goes on from their difference, and would else enlarge what
+        the change does to the place.
+        """
+        return lambda answer: answer.new_full((), float(self.said.get(name, True)))
 
     def where(self, name: str, transformer: nn.Module) -> Callable[[Tensor], Tensor]:
         """answer -> 1 where the word is looked at and 0 elsewhere, shaped to multiply it."""
@@ -85,10 +98,19 @@ class Attention:
         return mask
 
 
+def is_said(cond: Cond, tokens: tuple[int, ...]) -> bool:
+    """Whether a condition has these tokens, or a coined one where there are none; true where its tokens are unknown."""
+    if "ids" not in cond.extras:
+        return True
+    return bool(spots_in(cond, tokens, cond.tokens.shape[1]).any() if tokens else (cond.extras["ids"] < 0).any())
+
+
 def spots_in(cond: Cond, tokens: tuple[int, ...], length: int) -> Tensor:
     """1 where these tokens stand one after another in a condition, 0 elsewhere, (length,)."""
     ids = cond.extras["ids"][0].tolist() if "ids" in cond.extras else []
     spots = torch.zeros(length)
+    if not tokens:
+        return spots
     for k in range(len(ids) - len(tokens) + 1):
         if tuple(ids[k : k + len(tokens)]) == tokens:
             spots[k : k + len(tokens)] = 1
@@ -107,7 +129,8 @@ def transformers(net: nn.Module) -> list[Any]:
 @contextmanager
 def attending(net: nn.Module, sought: Mapping[str, Sought]) -> Iterator[Attention]:
     """The attention of a lent network to words, watched until the block is left; nothing where none is sought."""
-    attention = Attention(sought, transformers(net) if sought else [])
+    located = any(each.threshold > 0 for each in sought.values())
+    attention = Attention(sought, transformers(net) if located else [])
     with ExitStack() as stack:
         for transformer in attention.watched:
             for block in transformer.transformer_blocks:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import __version__
 from pipelines.models.adapters import OURS
+from pipelines.personalizers import personalizers
 from pipelines.workshop import digest
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def notes_of(
         "weights": spec.net.key.partition(" ")[0],
         "family": spec.family,
         "tokens": tokens_of(request.word, spec, pupil.subject.memory),
+        "waits": personalizers[request.method.name].waits,
         "localized": request.method.knobs.get("localized", 0),
         "method": request.method.model_dump(mode="json"),
         "steps": study.step,

@@ -126,25 +126,25 @@ def _corner(picture: Image) -> tuple[int, int]:
     spare = abs(width - height)
     if not spare:
         return 0, 0
-    content = _content(picture).sum(0 if width > height else 1)  # along the longer side
+    along = content(picture).sum(0 if width > height else 1)  # along the longer side
     edge = max(1, round(SMALL * min(width, height) / max(width, height)))
-    held = np.convolve(content, np.ones(edge), "valid")
+    held = np.convolve(along, np.ones(edge), "valid")
     best = np.flatnonzero(held >= held.max() * (1 - 1e-3))
     start = best[np.abs(best - (len(held) - 1) / 2).argmin()]
     offset = round(int(start) / max(len(held) - 1, 1) * spare)
     return (offset, 0) if width > height else (0, offset)
 
 
-def _content(picture: Image) -> np.ndarray[Any, Any]:
-    """How much each part of a small square copy stands out, (SMALL, SMALL): what is left of a picture whose cosine
+def content(picture: Image, side: int = SMALL) -> np.ndarray[Any, Any]:
+    """How much each part of a small square copy stands out, (side, side): what is left of a picture whose cosine
     transform keeps its signs only, blurred. Hou, Harel and Koch 2012, "Image Signature", Eq. 4 and 5 (TPAMI 34)."""
     import numpy as np
     from scipy.fft import dctn, idctn
     from scipy.ndimage import gaussian_filter
 
-    levels = np.asarray(picture.convert("LAB").resize((SMALL, SMALL), Resampling.BOX), np.float64)
+    levels = np.asarray(picture.convert("LAB").resize((side, side), Resampling.BOX), np.float64)
     bare = [idctn(np.sign(dctn(levels[..., k], norm="ortho")), norm="ortho") ** 2 for k in range(3)]
-    strength: np.ndarray[Any, Any] = sum(gaussian_filter(each, 0.05 * SMALL) for each in bare)
+    strength: np.ndarray[Any, Any] = sum(gaussian_filter(each, 0.05 * side) for each in bare)
     return strength
 
 

@@ -8,6 +8,7 @@ from pipelines.errors import BadCheckpoint, BadRequest, DoesNotFit, StudioError
 from pipelines.estimate import Expectation
 from pipelines.models import ModelSpec, find, models
 from pipelines.painting import DECODE_MAPS
+from pipelines.personalizers import personalizers
 from pipelines.subjects import square
 from pipelines.workshop import refuse_taken
 
@@ -38,7 +39,7 @@ def examined(request: Personalize, memory: Memory, shelf: Shelf) -> list[Image]:
         raise BadRequest(f"Captions: {len(request.captions)} for {len(request.pictures)} pictures; give one for each.")
     if any("{}" not in each for each in request.captions):
         raise BadRequest("Captions: each needs {} where the subject is named.")
-    free, needed = shelf.workshop().room(), SPARE + STATES * adapter_bytes(spec)
+    free, needed = shelf.workshop().room(), SPARE + STATES * adapter_bytes(request, spec)
     if free < needed:
         raise StudioError(f"The disk has {free // 2**20} MB left; a training needs about {needed // 2**20} MB.")
     return opened(request, shelf)
@@ -65,7 +66,14 @@ def expectation(request: Personalize, memory: Memory, shelf: Shelf) -> Expectati
     examined(request, memory, shelf)
     spec = find(request.model)
     pace = memory.ledger.seconds(work_name(spec, memory), spec.side**2)
-    maps = int(spec.side**2 * spec.net.width * memory.number_type(spec.net).itemsize * TAUGHT_MAPS * NET_MAPS)
+    maps = int(
+        spec.side**2
+        * spec.net.width
+        * memory.number_type(spec.net).itemsize
+        * TAUGHT_MAPS
+        * NET_MAPS
+        * rows(request, spec)
+    )
     needed = 2 * memory.weight(spec.net) + sum(memory.weight(each) for each in (*spec.texts, spec.vae)) + maps
     if pace is None:
         return Expectation(None, needed, "not measured on this machine yet")
@@ -80,8 +88,18 @@ def lent(request: Personalize) -> Work:
     if request.model not in models:
         return Work()  # the task will say what is wrong
     spec = private(models[request.model])
-    maps = {part.key: 0.0 for part in spec.texts} | {spec.net.key: NET_MAPS * TAUGHT_MAPS, spec.vae.key: DECODE_MAPS}
+    maps = {part.key: 0.0 for part in spec.texts} | {
+        spec.net.key: NET_MAPS * TAUGHT_MAPS * rows(request, spec),
+        spec.vae.key: DECODE_MAPS,
+    }
     return Work(spec.side**2, maps, gradients=True, parts=spec.parts())
+
+
+def rows(request: Personalize, spec: ModelSpec) -> int:
+    """How many pictures a pass looks at: a step's and one of the prior of a small network, one of a large one."""
+    from pipelines.pupil import SMALL
+
+    return request.batch + 1 if spec.net.elements <= SMALL else 1
 
 
 def work_name(spec: ModelSpec, memory: Memory) -> str:
@@ -89,6 +107,7 @@ def work_name(spec: ModelSpec, memory: Memory) -> str:
     return f"teach {spec.name} {memory.device.torch}"
 
 
-def adapter_bytes(spec: ModelSpec) -> int:
-    """Bytes of a usual adapter: about a fiftieth of its network's weights in float32."""
-    return spec.net.elements * 4 // 50
+def adapter_bytes(request: Personalize, spec: ModelSpec) -> int:
+    """Bytes of an adapter in float32: two thin matrices beside each square one of the network's middle width."""
+    rank = getattr(request.method.build(personalizers), "rank", 8)
+    return round(spec.net.elements * 4 * min(1.0, 2 * rank / spec.net.width))

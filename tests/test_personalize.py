@@ -67,7 +67,7 @@ def memory() -> Memory:
 
 def asked(shelf: FolderShelf, **values: Any) -> Personalize:
     names = tuple(shelf.put(drawn(k)) for k in range(3))
-    usual = {"model": "toy", "pictures": names, "word": "zorp", "steps": 6, "samples": (), "seed": 5}
+    usual = {"model": "toy", "pictures": names, "word": "zorp", "steps": 6, "samples": (), "seed": 5, "places": 2}
     usual["method"] = {"name": "dreambooth_lora", "knobs": {"rank": 2}}
     return Personalize(**usual | values)
 

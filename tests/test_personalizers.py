@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipelines import pupil
 from pipelines.adapters import painting_with
 from pipelines.errors import BadRequest, UnknownName
 from pipelines.localizing import transformers
@@ -27,7 +28,8 @@ from tests.tiny import adapters as tiny
 def test_a_residual_stands_beside_the_last_layer_of_every_transformer_and_nowhere_else(
     toy: ModelSpec, memory: Memory, shelf: FolderShelf
 ) -> None:
-    taught(asked(shelf, steps=1, method="residuals"), memory, shelf)
+    method = {"name": "residuals", "knobs": {"wide": False}}
+    taught(asked(shelf, steps=1, method=method), memory, shelf)
     with memory.use(toy.net) as net:
         names = {name for name, each in net.named_modules() if any(each is own.proj_out for own in transformers(net))}
     assert {key.removeprefix("unet.").rpartition(".lora_")[0] for key in learned()} == names and names
@@ -36,7 +38,7 @@ def test_a_residual_stands_beside_the_last_layer_of_every_transformer_and_nowher
 def test_a_residual_acts_where_its_word_is_seen_and_not_at_all_where_it_is_not_said(
     toy: ModelSpec, memory: Memory, shelf: FolderShelf
 ) -> None:
-    method = {"name": "residuals", "knobs": {"localized": 0.5}}
+    method = {"name": "residuals", "knobs": {"localized": 0.5, "wide": False}}
     taught(asked(shelf, steps=2, rate=0.2, method=method), memory, shelf)
     assert picture(memory, "a cat", adapters=("zorp",)) == picture(memory, "a cat") != picture(memory, "a zorp")
     seen: list[torch.Tensor] = []
@@ -55,6 +57,14 @@ def test_an_unlocalized_residual_acts_everywhere(toy: ModelSpec, memory: Memory,
     method = {"name": "residuals", "knobs": {"localized": 0}}
     taught(asked(shelf, steps=2, rate=0.2, method=method), memory, shelf)
     assert picture(memory, "a cat", adapters=("zorp",)) != picture(memory, "a cat")
+
+
+def test_what_waits_for_its_word_changes_nothing_without_it(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
+    bare = picture(memory, "a cat")
+    for word, method in (("zorp", "dreambooth_lora"), ("blick", "textual_inversion"), ("quux", "residuals")):
+        taught(asked(shelf, steps=2, rate=0.2, method=method, word=word), memory, shelf)
+        assert picture(memory, "a cat", adapters=(word,)) == bare
+        assert picture(memory, f"a {word}") != picture(memory, f"a <{word}:0>")
 
 
 def test_an_inversion_learns_vectors_and_leaves_every_other_word_alone(
@@ -108,6 +118,7 @@ def test_the_kind_is_held_to_what_the_model_painted_of_it_before(
         return learn(study, each)
 
     monkeypatch.setattr(Study, "learn", counted)
+    monkeypatch.setattr(pupil, "SMALL", 0)  # one loss for each picture, as of a large network
     for prior, kind in ((1.0, "cat"), (0.0, "cat"), (1.0, "")):
         method = {"name": "dreambooth_lora", "knobs": {"prior": prior, "rank": 2}}
         taught(asked(shelf, steps=1, kind=kind, batch=2, method=method, word=f"zorp{len(counts)}"), memory, shelf)

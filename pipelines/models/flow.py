@@ -58,16 +58,20 @@ def predictor(net: Any, velocity: Velocity, patch: int = 1) -> Predict:
     import torch
     from torch.nn import functional
 
+    from pipelines.models.unet import singles
+
     kind = next(net.parameters()).dtype
 
     def predict(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
         length = max(each.tokens.shape[1] for each in conds)
-        tokens = torch.cat([each.lengthened(length).repeat_interleave(len(x), 0) for each in conds])  # (n B, T, D)
+        tokens = torch.cat([each.lengthened(length).expand(len(x), -1, -1) for each in conds])  # (n B, T, D)
         down, right = (-side % patch for side in x.shape[-2:])
         seen = functional.pad(x, (0, right, 0, down), "replicate") if down or right else x
         batch = seen.repeat(len(conds), 1, 1, 1).to(kind)
-        rows = [each for each in conds for _ in range(len(x))]
-        u = velocity(batch, sigma.expand(len(batch)), tokens.to(kind), rows)[..., : x.shape[-2], : x.shape[-1]]
+        rows = [row for each in conds for row in singles(each, len(x))]
+        u = velocity(batch, sigma.flatten().expand(len(x)).repeat(len(conds)), tokens.to(kind), rows)[
+            ..., : x.shape[-2], : x.shape[-1]
+        ]
         return [x - sigma * each for each in u.float().chunk(len(conds))]
 
     return predict

@@ -6,6 +6,7 @@ It knows no text encoder; what a network reads beside tokens a family hands over
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,11 +114,11 @@ def predictor(
     def predict(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
         scale = (sigma**2 + 1).sqrt()
         length = max(each.tokens.shape[1] for each in conds)
-        tokens = torch.cat([each.lengthened(length).repeat_interleave(len(x), 0) for each in conds])  # (n B, T, D)
+        tokens = torch.cat([each.lengthened(length).expand(len(x), -1, -1) for each in conds])  # (n B, T, D)
         seen = x / scale if beside is None else torch.cat([x / scale, beside.to(x).expand(len(x), -1, -1, -1)], 1)
         batch = seen.repeat(len(conds), 1, 1, 1).to(kind)
-        at = timestep(sigma, known.to(sigma.device)).expand(len(batch))
-        rows = [each for each in conds for _ in range(len(x))]
+        at = timestep(sigma.flatten(), known.to(sigma.device)).expand(len(x)).repeat(len(conds))
+        rows = [row for each in conds for row in singles(each, len(x))]
         scales = guidance_seen(net, rows)
         answer = net(
             batch,
@@ -130,6 +131,16 @@ def predictor(
         return [clean(x, each, sigma, prediction) for each in answer.chunk(len(conds))]
 
     return predict
+
+
+def singles(cond: Cond, count: int) -> list[Cond]:
+    """A condition for each of `count` rows: the same one, or its own rows apart where it has so many."""
+    if len(cond.tokens) == 1:
+        return [cond] * count
+    return [
+        replace(cond, tokens=cond.tokens[k : k + 1], extras={name: own[k : k + 1] for name, own in cond.extras.items()})
+        for k in range(count)
+    ]
 
 
 def guidance_seen(net: Any, rows: Sequence[Cond]) -> Tensor | None:

@@ -17,7 +17,7 @@ class DreamBoothLora(Personalizer):
 
     title = "DreamBooth LoRA"
 
-    rank: Rank = 8
+    rank: Rank = 48
     prior: Prior = 1.0
 
     def priors(self) -> int:

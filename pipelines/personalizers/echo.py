@@ -14,8 +14,8 @@ Fast = Annotated[
     str,
     *knob(
         "Few-step adapter",
-        "The adapter that makes the model paint in few steps, worn while the few-step painter learns; empty where the "
-        "model itself is one.",
+        "The adapter that makes the model paint in few steps, worn while the few-step painter learns; empty for "
+        "the one that the model's own preset wears, if it has one.",
         "text",
         max_length=200,
     ),
@@ -35,7 +35,7 @@ class EchoTransfer(Personalizer):
 
     fast: Fast = ""
     looks: Looks = 4
-    rank: Rank = 8
+    rank: Rank = 48
     prior: Prior = 1.0
     echo: Echo = 0.5
 

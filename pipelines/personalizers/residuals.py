@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pipelines.knobs import knob
 from pipelines.personalizers import Personalizer, Rank, personalizers
@@ -21,6 +21,15 @@ Localized = Annotated[
     ),
 ]
 
+Wide = Annotated[
+    bool,
+    *knob(
+        "Wide",
+        "Learn beside the last layers of the blocks between the transformers, too, which act all over a picture whose "
+        "prompt has the word; a small network has too few transformers.",
+    ),
+]
+
 
 @personalizers.register("residuals")
 class Residuals(Personalizer):
@@ -28,11 +37,13 @@ class Residuals(Personalizer):
     2024 (arXiv:2405.12978)."""
 
     title = "Personalized residuals"
+    waits: ClassVar[bool] = False  # `localized` says where
 
-    rank: Rank = 16
+    rank: Rank = 48
     localized: Localized = 0.3
+    wide: Wide = True
 
     def __call__(self, subject: Subject) -> Pupil:
-        from pipelines.lessons import RESIDUALS, LoraPupil
+        from pipelines.lessons import RESIDUALS, WIDE, LoraPupil
 
-        return LoraPupil.starting(subject, self.rank, 0.0, RESIDUALS)
+        return LoraPupil.starting(subject, self.rank, 0.0, WIDE if self.wide else RESIDUALS)

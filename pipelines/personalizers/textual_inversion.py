@@ -25,8 +25,8 @@ class TextualInversion(Personalizer):
     says_kind: ClassVar[bool] = False
 
     vectors: Vectors = 4
-    pivot: Pivot = 0.5
-    rank: Rank = 8
+    pivot: Pivot = 0.2
+    rank: Rank = 48
 
     def __call__(self, subject: Subject) -> Pupil:
         from pipelines.coining import WordPupil

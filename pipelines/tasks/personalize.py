@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from pipelines.collages import PLACES
 from pipelines.knobs import LONGEST_PROMPT, ModelName, knob
 from pipelines.method import Choice, OneOf
 from pipelines.models import Preset
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 MOST = 30  # pictures of a subject
 PRESETS = (  # what the page's qualities set in the form
-    Preset("Quick", {"steps": 200}),
-    Preset("Good", {"steps": 600}),
-    Preset("Thorough", {"steps": 1500}),
+    Preset("Quick", {"steps": 500}),
+    Preset("Good", {"steps": 1200}),
+    Preset("Thorough", {"steps": 3000}),
 )
 
 
@@ -79,6 +80,17 @@ Way = Annotated[Choice, OneOf(personalizers), *knob("Method", "How the subject i
 Lessons = Annotated[int, *knob("Steps", "How many steps are taught: more is truer and slower.", ge=1, le=20000, step=1)]
 Rate = Annotated[float, *knob("Rate", "How far each step goes; 0 leaves it to the method.", "number", ge=0, le=1)]
 Batch = Annotated[int, *knob("Batch", "How many pictures each step looks at.", ge=1, le=8, step=1)]
+Places = Annotated[
+    int,
+    *knob(
+        "Places",
+        "In how many places that the model paints the subject is set, cut out of its pictures, so that its word is not "
+        "learned for where it was seen; 0 learns from the pictures as they are.",
+        ge=0,
+        le=len(PLACES),
+        step=1,
+    ),
+]
 Mirrored = Annotated[bool, *knob("Mirrored", "Learn from the mirrored pictures, too; not where left is not right.")]
 Samples = Annotated[
     tuple[Annotated[str, Field(max_length=LONGEST_PROMPT)], ...],
@@ -100,9 +112,10 @@ class Personalize(Request):
     word: Word = ""
     kind: Kind = ""
     method: Way = Choice(name="dreambooth_lora")
-    steps: Lessons = 200
+    steps: Lessons = 500
     rate: Rate = 0.0
-    batch: Batch = 2
+    batch: Batch = 4
+    places: Places = 20
     mirrored: Mirrored = False
     samples: Samples = ("a {}", "a {} on a beach")
     every: Every = 50
