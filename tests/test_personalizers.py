@@ -21,7 +21,7 @@ from pipelines.painting import encoded
 from pipelines.shelf import FolderShelf
 from pipelines.study import Study
 from pipelines.workshop import Run
-from tests.test_personalize import asked, learned, picture, taught
+from tests.test_personalize import asked, forget, learned, picture, taught
 from tests.tiny import adapters as tiny
 
 
@@ -123,6 +123,20 @@ def test_the_kind_is_held_to_what_the_model_painted_of_it_before(
         method = {"name": "dreambooth_lora", "knobs": {"prior": prior, "rank": 2}}
         taught(asked(shelf, steps=1, kind=kind, batch=2, method=method, word=f"zorp{len(counts)}"), memory, shelf)
     assert counts == [3, 2, 2]
+
+
+@pytest.mark.parametrize("method", ["dreambooth_lora", "textual_inversion", "echo"])
+def test_one_pass_for_a_step_learns_what_one_for_each_picture_does(
+    toy: ModelSpec, memory: Memory, shelf: FolderShelf, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    values = {"steps": 2, "kind": "cat", "batch": 3, "method": method}
+    found = []
+    for most in (pupil.SMALL, 0):
+        monkeypatch.setattr(pupil, "SMALL", most)
+        taught(asked(shelf, **values), memory, shelf)
+        found.append([loss for _, loss in adapters["zorp"].ours["losses"]])
+        forget()
+    assert len(found[0]) == 2 and found[0] == pytest.approx(found[1], rel=1e-3)
 
 
 def test_a_transfer_wears_the_few_step_adapter_while_the_few_step_painter_learns(
