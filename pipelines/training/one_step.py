@@ -115,28 +115,28 @@ def unlike(one: Tensor, other: Tensor) -> Tensor:
     return 1 - alike.mean() + alike.flatten(1).std(1).mean()
 
 
-def loss_of(base: Base, ours: Taught, each: Pairs) -> Tensor:
-    """What latents and pixels are away from those of the sharp picture."""
+def errors(base: Base, ours: Taught, each: Pairs) -> dict[str, Tensor]:
+    """What pixels, gradients and latents are away from those of the sharp picture."""
     sharp = each.sharp.to(base.cond.tokens.device)
     with torch.no_grad():
         wanted = base.spec.encode(base.vae, sharp)
-    _, latents, pixels = painted(base, ours, each)
-    return picture_loss(pixels, sharp) + GRADIENTS * unlike(pixels, sharp) + LATENT * (latents - wanted).abs().mean()
+    plain, latents, pixels = painted(base, ours, each)
+    said = {"pixels": picture_loss(pixels, sharp), "unlike": unlike(pixels, sharp)}
+    said |= {"latents": (latents - wanted).abs().mean(), "unlike_compact": unlike(plain, sharp)}
+    return said | {name: torch.tensor(decibels(at, sharp)) for name, at in (("psnr", pixels), ("psnr_compact", plain))}
+
+
+def loss_of(base: Base, ours: Taught, each: Pairs) -> Tensor:
+    """The weighted sum of what is to fall."""
+    said = errors(base, ours, each)
+    return said["pixels"] + GRADIENTS * said["unlike"] + LATENT * said["latents"]
 
 
 @torch.no_grad()
 def examine(base: Base, ours: Taught, held_out: Sequence[Pairs]) -> dict[str, float]:
-    """The loss on pictures that are not learned from; decibels and unlikeness, of the compact network alone, too."""
-    found: dict[str, list[float]] = {}
-    for each in held_out:
-        sharp = each.sharp.to(base.cond.tokens.device)
-        plain, _, pixels = painted(base, ours, each)
-        said: dict[str, Any] = {"held_out": loss_of(base, ours, each), "psnr": decibels(pixels, sharp)}
-        said |= {"psnr_compact": decibels(plain, sharp)}
-        said |= {"unlike": unlike(pixels, sharp), "unlike_compact": unlike(plain, sharp)}
-        for name, value in said.items():
-            found.setdefault(name, []).append(float(value))
-    return {name: round(sum(each) / len(each), 4) for name, each in found.items()}
+    """The errors on pictures that are not learned from; decibels and unlikeness of the compact network alone, too."""
+    found = [errors(base, ours, each) for each in held_out]
+    return {name: round(sum(float(each[name]) for each in found) / len(found), 4) for name in found[0]}
 
 
 def save_one_step(ours: Taught, path: Path, base: str) -> None:

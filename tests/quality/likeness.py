@@ -38,12 +38,13 @@ def appearance(scenes: Scenes) -> Callable[[Easel, int], Figures]:
                 look=easel.shelf.put(Image.fromarray(np.where(there, 255, 0).astype(np.uint8))),
                 prompt=words(scene, scene.items[0].thing), guidance={"name": "cfg", "knobs": {"scale": 1.0}},
             )  # fmt: skip
+            before_it = easel.outside
             result = easel.paint(request)
             wanted = np.asarray(reference, float)[there].mean(0)
             before, after = (np.abs(np.asarray(each, float)[here].mean(0) - wanted).mean() for each in (source, result))
             left.append(float(after / max(before, 1.0)))
             shape.append(float(np.corrcoef(slopes(source, here), slopes(result, here))[0, 1]))
-            changed.append(easel.outside)
+            changed.append(easel.outside - before_it)
         return {
             "of the distance of mean colours left, median": statistics.median(left),
             "edges alike before and after, median correlation": statistics.median(shape),

@@ -3,8 +3,8 @@
 python -m tests.quality.upscale [--methods lanczos compact ...] [--times 2 4] [--side 256] [--out FILE]
 
 Photographs are those in scikit-image's package, their middle squares. `clean` is antialiased bicubic, as `compact` is
-asked with restore 0; `damaged` is blur, noise and JPEG of one strength, with restore at that strength. The perceptual
-figure is GMSD, the deviation of gradient similarity (Xue et al. 2013, arXiv:1308.3052), 0 for equal pictures: no
+asked with restore 0; `damaged` is blur, noise and JPEG of one strength, with restore at that strength. Of scenes, a
+judge says how many of their things it sees where they are (`python -m tests.quality.exam`). The perceptual figure is GMSD, the deviation of gradient similarity (Xue et al. 2013, arXiv:1308.3052), 0 for equal pictures: no
 network's opinion. It also prints seconds, the seams of tiles, what `inverse` leaves unexplained, peaks of memory.
 """
 
@@ -28,14 +28,15 @@ from pipelines.memory import Memory
 from pipelines.shelf import FolderShelf
 from pipelines.tasks import parse, run
 from pipelines.training.damage import damaged
-from pipelines.training.scenes import draw
+from pipelines.training.scenes import Scene, draw
 from pipelines.upscalers import upscalers
 from tests.accounting import result_of
 from tests.quality.autoencoder import photographs
+from tests.quality.judge import Judge
 from tests.quality.lessons import held_out_scenes
 
-STRENGTH = 0.6  # of the damage
-KINDS = {"clean": 0.0, "damaged": STRENGTH}
+KINDS = {"clean": 0.0, "damaged": 0.6, "badly damaged": 1.0}  # strengths
+RESTORING = ("compact", "one_step")  # are told the strength
 
 
 def middle(picture: Image.Image, side: int) -> Image.Image:
@@ -83,7 +84,7 @@ def gmsd(given: Image.Image, wanted: Image.Image) -> float:
 
 def asked(name: str, strength: float, times: int, model: str, steps: int) -> dict[str, Any]:
     """The request of one cell of the table."""
-    knobs = {"restore": strength} if name == "compact" else {}
+    knobs = {"restore": strength} if name in RESTORING else {}
     method = {"name": name, "knobs": knobs}
     return {"task": "upscale", "upscaler": method, "times": times, "seed": 1, "model": model, "steps": steps}
 
@@ -120,11 +121,12 @@ def forget_the_peak() -> None:
 
 def rows(options: argparse.Namespace, memory: Memory, shelf: FolderShelf) -> list[dict[str, Any]]:
     """The table: one row a method, a factor, a damage and a kind of pictures."""
+    scenes = held_out_scenes(options.scenes)
     kinds = {
         "photographs": [middle(each, options.side) for each in photographs().values()],
-        "scenes": [middle(draw(each), options.side) for each in held_out_scenes(options.scenes)],
+        "scenes": [draw(each) for each in scenes],
     }
-    table = []
+    table, judge = [], Judge()
     for title, pictures in kinds.items():
         for times in options.times:
             for damage, strength in KINDS.items():
@@ -133,17 +135,29 @@ def rows(options: argparse.Namespace, memory: Memory, shelf: FolderShelf) -> lis
                     row = {"pictures": title, "count": len(pictures), "times": times, "damage": damage, "method": name}
                     request = asked(name, strength, times, options.model, options.steps)
                     try:
-                        table.append(row | judged(request, given, pictures, memory, shelf))
+                        found, figures = measured(request, given, pictures, memory, shelf)
+                        right = {"judged right": seen_right(judge, found, scenes)} if title == "scenes" else {}
+                        table.append(row | figures | right)
                     except StudioError as reason:
                         table.append(row | {"refused": str(reason)})
                     print(" | ".join(f"{key} {value}" for key, value in table[-1].items()), flush=True)
     return table
 
 
-def judged(
+def seen_right(judge: Judge, pictures: list[Image.Image], scenes: list[Scene]) -> float:
+    """The share of the scenes' things that a judge sees where they are, by half of what they measure."""
+    right = [
+        any(np.hypot(each.x - item.x, each.y - item.y) < item.scale / 2 for each in look.showing(item.thing))
+        for look, scene in zip(judge.look(pictures), scenes, strict=True)
+        for item in scene.items
+    ]
+    return round(float(np.mean(right)), 4)
+
+
+def measured(
     request: dict[str, Any], given: list[Image.Image], wanted: list[Image.Image], memory: Memory, shelf: FolderShelf
-) -> dict[str, float]:
-    """The means of one row."""
+) -> tuple[list[Image.Image], dict[str, float]]:
+    """The results, and the means of one row."""
     begun = time.perf_counter()
     found = [enlarged(request, each, memory, shelf) for each in given]
     seconds = (time.perf_counter() - begun) / max(1, len(given))
@@ -151,7 +165,7 @@ def judged(
     measures = {"psnr": psnr, "ssim": ssim, "gmsd": gmsd}
     means = {name: round(float(np.mean([measure(*pair) for pair in pairs])), 4) for name, measure in measures.items()}
     left = max(residual(large, small) for large, small in zip(found, given, strict=True))
-    return {**means, "residual": round(left, 5), "seconds": round(seconds, 2)}
+    return found, {**means, "residual": round(left, 5), "seconds": round(seconds, 2)}
 
 
 def memory_and_seams(options: argparse.Namespace, memory: Memory, shelf: FolderShelf) -> None:
@@ -176,7 +190,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="+", default=list(upscalers))
     parser.add_argument("--times", nargs="+", type=int, default=[2, 4])
     parser.add_argument("--side", type=int, default=240)
-    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--device", default="auto")
