@@ -51,7 +51,8 @@ class Inpaint(Masked):
         """Whether a second look sees more of what is masked than the first. Raises BadRequest."""
         spec, sheet = chosen(self), self.sheet(shelf)
         frames = [replace(sheet, close=near).frame(spec.side, step_of(spec), self.detail) for near in (False, True)]
-        return self.close and bool(self.mask) and self.strength == 1 and frames[0] != frames[1]
+        whole = self.strength == 1 and sheet.strongest == 1  # what may change in part only is not begun anew
+        return self.close and bool(self.mask) and whole and frames[0] != frames[1]
 
     def areas(self, shelf: Shelf | None) -> float:
         """A second look walks a share of the steps once more. Raises BadRequest."""

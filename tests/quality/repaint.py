@@ -190,7 +190,7 @@ def outpaint(easel: Easel, count: int) -> Figures:
 
 def soft(easel: Easel, count: int) -> Figures:
     """The stronger the mask, the more changes."""
-    rising = []
+    rising, all_changes = [], []
     for scene, rng in scenes(count):
         (item,) = scene.items
         source, prompt = draw(scene), words(scene, other_thing(rng, item.thing))
@@ -199,7 +199,9 @@ def soft(easel: Easel, count: int) -> Figures:
             result = easel.paint(easel.request("inpaint", source, box_mask(item, level), prompt=prompt))
             changes.append(float(np.abs(np.asarray(result, int) - np.asarray(source, int)).mean()))
         rising.append(changes == sorted(changes))
-    return {"change rises with the mask": share(rising)}
+        all_changes.append(changes)
+    medians = [round(statistics.median(each), 2) for each in zip(*all_changes, strict=True)]
+    return {"change rises with the mask": share(rising), "change at 64, 128, 192, 255, median levels": medians}
 
 
 def edits(easel: Easel, count: int) -> Figures:
