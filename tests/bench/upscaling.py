@@ -5,7 +5,7 @@ python -m tests.bench.upscaling [--methods lanczos compact ...] [--edges 256 102
 Peaks are the process's own, by the kernel (Linux), less what it held before; `beside` is that less source and result
 as Pillow keeps them, 4 bytes a pixel. Flat means that `beside` of the largest is no more than a tenth over that of the one before it, and
 that is printed as a ratio. `seams` is the mean gradient across every 256th line, of that between them, over the same of
-interpolation, which knows no tiles. A network whose weights are not here is made with random ones: they change what is painted, not what is held.
+interpolation, which knows no tiles.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +20,13 @@ from PIL import Image
 
 from pipelines.device import Device
 from pipelines.memory import Memory
-from pipelines.models import models
 from pipelines.tasks.upscale import Upscale
-from pipelines.upscalers import Upscaler, compact, one_step, upscalers
+from pipelines.upscalers import Upscaler, upscalers
 from tests.accounting import result_of
 from tests.quality.autoencoder import photographs
 from tests.quality.upscale import forget_the_peak, middle, peak, seams
 
 MEGABYTE = 10**6
-NETWORKS = {"compact": compact.Compact, "one_step": one_step.OneStep}
-
-
-def stand_in(name: str, model: str, memory: Memory, folder: Path, narrow: bool) -> None:
-    """Put weights of a network that has none in its place; `narrow` a smaller network, too."""
-    from pipelines.models.compact import FILE, Compact, compact_part
-    from pipelines.training.one_step import save_one_step, untaught
-    from pipelines.training.upscale import save_compact
-
-    if name == "compact" and (narrow or not FILE.exists()):
-        import pipelines.models.compact as module
-
-        save_compact(Compact(8, 10) if narrow else Compact(), folder / "compact.safetensors")
-        module.compact_part = lambda: compact_part(folder / "compact.safetensors")  # type: ignore[assignment, misc]
-    if name == "one_step" and not one_step.FILE.exists():
-        spec = models[model]
-        with memory.use(spec.net) as net, memory.use(spec.vae) as vae:
-            save_one_step(untaught(net, vae, 16, 0), folder / "one_step.safetensors", spec.net.key)
-        one_step.FILE, one_step.BASE = folder / "one_step.safetensors", model
 
 
 def held() -> float:
@@ -86,14 +65,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--narrow", action="store_true", help="a compact network of 8 channels, for slow machines")
     options = parser.parse_args(words)
     memory = Memory(Device(options.device))
     start = middle(next(iter(photographs().values())), 480)
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+    with torch.inference_mode():
         for name in options.methods:
-            stand_in(name, options.model, memory, Path(folder), options.narrow)
-            method = (NETWORKS.get(name) or upscalers[name])()
+            method = upscalers[name]()
             request = Upscale(model=options.model, steps=options.steps, seed=1)
             found = []
             for edge in (options.edges[0], *options.edges):  # the first once more: it loads what the others find there
