@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pipelines.terrain import Exploring, Terrain, Try
 
+Seeds = Annotated[int, *knob("Seeds", "Of how many pictures the best is where it begins.", ge=1, le=64, step=1)]
 Neighbours = Annotated[
     int, *knob("Neighbours", "How many pictures it tries around the best before it moves.", ge=1, le=32, step=1)
 ]
@@ -30,7 +31,8 @@ class ZeroOrder(Search):
     title = "Better and better noise"
 
     budget: Budget = 500
-    neighbours: Neighbours = 4
+    seeds: Seeds = 6
+    neighbours: Neighbours = 1
     reach: Reach = 0.4
 
     def __call__(self, terrain: Terrain) -> Exploring[None]:
@@ -40,7 +42,7 @@ class ZeroOrder(Search):
         number = 0
         while terrain.affords(terrain.whole + terrain.judging):
             around = [pivot] if pivot else []
-            for _ in range(self.neighbours):
+            for _ in range(self.neighbours if pivot else self.seeds):
                 if not terrain.affords(terrain.whole + terrain.judging):
                     break
                 noise = terrain.source(number)(terrain.template)
