@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Exploring = Generator[Step, None, T]
 Noise = Callable[["Tensor"], "Tensor"]
+ETA = 0.4  # of the noise of the reverse process; with all of it Pocket paints worse in 20 guided steps than with none
 STRIDE = 16  # between the seeds of one search: pictures of one request, 16 at most, share none
 
 
@@ -103,15 +104,16 @@ class Terrain:
         return self.keep(x0, self.scores(x0), number)
 
     def segment(
-        self, x: Tensor, first: int, last: int, stream: int, known: Tensor | None = None
+        self, x: Tensor, first: int, last: int, stream: int, known: Tensor | None = None, eta: float = ETA
     ) -> Exploring[tuple[Tensor, Tensor]]:
         """x from level `first` down to `last` by the reverse process, with fresh noise; and x0 as it looks from there.
 
-        `known` is x0 as it looks from `first`, where that was estimated already. DDPM's posterior, which keeps every
-        path's own distribution at every level: Song et al. 2021, Equation 16 (arXiv:2010.02502).
+        `known` is x0 as it looks from `first`, where that was estimated already. DDIM's steps with some
+        fresh noise, which keep every path's own distribution at every level: Song et al. 2021, Equation 12
+        (arXiv:2010.02502).
         """
-        key = ("segment", digest(x), first, last, stream, known is None)
-        return (yield from self._piece(key, lambda: self._segment(x, first, last, self.source(stream), known)))
+        key = ("segment", digest(x), first, last, stream, known is None, eta)
+        return (yield from self._piece(key, lambda: self._segment(x, first, last, self.source(stream), known, eta)))
 
     def look(self, x: Tensor, level: int) -> Exploring[Tensor]:
         """x0 as it looks from x at a level."""
@@ -127,11 +129,11 @@ class Terrain:
         rest = (self.sigmas[to] ** 2 - (ratio * self.sigmas[at]) ** 2).clamp(min=0).sqrt()
         return ratio * x + rest * noise
 
-    def stepped(self, x: Tensor, denoised: Tensor, level: int, source: Noise) -> Tensor:
+    def stepped(self, x: Tensor, denoised: Tensor, level: int, source: Noise, eta: float = ETA) -> Tensor:
         """One step of the reverse process, from `level` to the next."""
         sigma, sigma_next = self.sigmas[level], self.sigmas[level + 1]
         alpha = self.alpha(sigma_next)
-        down, up = split(sigma, sigma_next, 1.0, Path(self.alpha))
+        down, up = split(sigma, sigma_next, eta, Path(self.alpha))
         x = alpha * denoised + down * (x - self.alpha(sigma) * denoised) / sigma
         return x + up * source(x) if up > 0 else x
 
@@ -159,13 +161,13 @@ class Terrain:
             return (yield from self.sampler(denoise, x, self.sigmas, Path(self.alpha, source)))
 
     def _segment(
-        self, x: Tensor, first: int, last: int, source: Noise, known: Tensor | None
+        self, x: Tensor, first: int, last: int, source: Noise, known: Tensor | None, eta: float
     ) -> Exploring[tuple[Tensor, Tensor]]:
         with self.opened() as denoise:
             for level in range(first, last):
                 denoised = known if known is not None and level == first else denoise(x, self.sigmas[level])
                 yield Step(level, denoised)
-                x = self.stepped(x, denoised, level, source)
+                x = self.stepped(x, denoised, level, source, eta)
             seen = x if last == self.steps else denoise(x, self.sigmas[last])
         return x, seen
 

@@ -31,15 +31,16 @@ class Steering(Search):
 
     Feynman-Kac steering, Singhal et al. 2025, Algorithm 1 and Section 3 (arXiv:2501.06848): potentials
     exp(greed (r - r before)), exp(greed max r) or exp(greed sum r); resampled where fewer than half of the particles
-    count; the last look makes their product exp(greed r(x0)). It walks with fresh noise, whatever the sampler.
+    count; the last look makes their product exp(greed r(x0)). It walks as DDIM does, whatever the sampler; fresh noise
+    parts the copies of a particle from it, and every walk keeps the density of its levels.
     """
 
     title = "Steered particles (FK)"
 
     budget: Budget = 500
     particles: Particles = 4
-    every: Every = 5
-    greed: Greed = 3.0
+    every: Every = 8
+    greed: Greed = 1.0
     potential: Potential = "difference"
     even: Even = True
 
@@ -57,16 +58,17 @@ class Steering(Search):
         """One flock, from noise to its last selection; x0 of every particle then. Their numbers begin at `begun`."""
         import torch
 
-        from pipelines.terrain import merged
+        from pipelines.terrain import ETA, merged
 
         numbers = range(begun, begun + particles)
         xs = [terrain.start(terrain.source(k)(terrain.template), terrain.sigmas[0]) for k in numbers]
         seen: list[Tensor | None] = [None] * particles
         weights, told, level, unit = torch.zeros(particles).double(), None, 0, 1.0
+        etas = [0.0] * particles
         for look in self.looks(terrain.steps):
             for k, number in enumerate(numbers):
                 stream = number + 7919 * (1 + level)  # noise that nothing else draws from
-                xs[k], seen[k] = yield from terrain.segment(xs[k], level, look, stream, seen[k])
+                xs[k], seen[k] = yield from terrain.segment(xs[k], level, look, stream, seen[k], etas[k])
             scores = [terrain.scores(each) for each in seen if each is not None]
             reward = merged(scores)
             if self.even and told is None:
@@ -81,6 +83,7 @@ class Steering(Search):
             if chosen is not None:
                 xs, seen, told = [xs[k] for k in chosen], [seen[k] for k in chosen], told[chosen]
                 weights = weights * 0
+                etas = [ETA if k in chosen[:i] else 0.0 for i, k in enumerate(chosen.tolist())]
         return xs
 
     def _weighed(self, weights: Tensor, reward: Tensor, told: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
@@ -105,10 +108,15 @@ class Steering(Search):
 
 
 def selected(weights: Tensor, chance: Chance, always: bool = False) -> Tensor | None:
-    """Which particles go on, drawn by their log weights (k,); None where so many count that all may stay."""
+    """Which particles go on, drawn by their log weights (k,); None where so many count that all may stay.
+
+    One draw places all k at even distances, so that whoever deserves a place has one: systematic resampling,
+    Kitagawa 1996, Appendix. It is as fair as k draws, and loses fewer of the good.
+    """
     import torch
 
-    shares = weights.softmax(0)
-    if not always and 1 / float(shares.square().sum()) >= len(weights) / 2:
+    shares, count = weights.softmax(0), len(weights)
+    if not always and 1 / float(shares.square().sum()) >= count / 2:
         return None
-    return torch.multinomial(shares, len(weights), replacement=True, generator=chance)
+    places = (torch.arange(count, dtype=shares.dtype) + torch.rand((), generator=chance, dtype=shares.dtype)) / count
+    return torch.searchsorted(shares.cumsum(0), places).clamp(max=count - 1)
