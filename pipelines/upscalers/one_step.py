@@ -81,12 +81,12 @@ class OneStep(Upscaler):
         return painted if self.restore else evidence.held(painted, picture, rounds=2, smooth=COARSE * self.creativity)
 
     def beside(self, memory: Memory) -> int:
-        """The built-in model, and the maps of one tile."""
+        """The built-in model and the maps of one tile, and the compact network that goes before."""
         from pipelines import mosaic
 
         spec = models[BASE]
         side = (mosaic.side_of(spec) + 2 * BORDER) * spec.factor
-        return bytes_of(spec, memory, side, side)
+        return bytes_of(spec, memory, side, side) + Compact().beside(memory)
 
 
 def quietly(running: Enlarging) -> Enlarging:
