@@ -54,10 +54,14 @@ class Page:
     first: int
     latents: np.ndarray  # (N, 32, H/16, W/16) fp16, on disk
 
+    def scene(self, number: int) -> Scene:
+        """What is drawn under this number."""
+        return sample_scene(stream(self.split, self.first + number), self.split, None, *self.shape)
+
     def take(self, numbers: list[int], rng: Random) -> Examples:
         """The examples of these numbers."""
         width, height = self.shape
-        scenes = [sample_scene(stream(self.split, self.first + k), self.split, None, width, height) for k in numbers]
+        scenes = [self.scene(number) for number in numbers]
         where = torch.from_numpy(np.stack([importance(scene, width, height) for scene in scenes]))[:, None]
         return Examples(
             torch.from_numpy(self.latents[numbers]).float(), [caption(scene, rng) for scene in scenes], where
@@ -70,11 +74,17 @@ class Album:
 
     pages: tuple[Page, ...]
 
-    def batch(self, seed: int, step: int, size: int) -> Examples:
-        """The examples of a step, all of one shape; shapes come as often as SHAPES says."""
+    def batch(self, seed: int, step: int, size: int, lone: float = 1.0) -> Examples:
+        """The examples of a step, all of one shape; shapes come as often as SHAPES says. Of the scenes of one thing
+        only the share `lone` (above 0) is taken."""
         rng = Random(f"{seed} album {step}")
         page = rng.choices(self.pages, [SHAPES[page.shape] for page in self.pages])[0]
-        return page.take([rng.randrange(len(page.latents)) for _ in range(size)], rng)
+        numbers: list[int] = []
+        while len(numbers) < size:
+            number = rng.randrange(len(page.latents))
+            if lone == 1 or len(page.scene(number).items) > 1 or rng.random() < lone:
+                numbers.append(number)
+        return page.take(numbers, rng)
 
 
 def make_album(folder: Path, split: Split, count: int, code: LinearCode, workers: int | None = None) -> Album:

@@ -4,9 +4,9 @@
 
 On synthetic pictures only, enlarged two- and fourfold by the compact network after damage; photographs are for
 judging only. Goes on after a stop. Writes assets/upscale/one_step.safetensors, which belongs to the weights of
-assets/pocket that it was taught to. The painter learns low-rank changes by what it should have seen, in latents, the
-convolutions behind it by pixels and by how alike gradients are. After OSEDiff (arXiv:2406.08177), without its
-distillation, which wants a second painter that learns beside.
+assets/pocket that it was taught to. Low-rank changes of the painter and what stands before and behind it learn
+together, by pixels, by how alike gradients are, and by latents, those of the sharp picture. After OSEDiff
+(arXiv:2406.08177), without its distillation, which wants a second painter that learns beside.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,19 +27,22 @@ from pipelines.device import Device
 from pipelines.memory import Memory
 from pipelines.models import POCKET, ModelSpec, load_folder
 from pipelines.models.compact import compact_part
-from pipelines.models.lora import Lora, LowRank
-from pipelines.models.one_step import Finish, Taught, imagined, taught
+from pipelines.models.lora import Lora, LowRank, Worn, patched
+from pipelines.models.one_step import Ends, restored
 from pipelines.painting import encoded
 from pipelines.training.adapter import make_factors
 from pipelines.training.autoencoder import decibels, picture_loss, to_pixels
 from pipelines.training.damage import damaged
 from pipelines.training.learner import Budget, Course, Learner, teach
+from pipelines.training.scenes import draw, sample_scene, stream
 from pipelines.training.upscale import whole
 from pipelines.types import Cond
 from pipelines.upscalers.one_step import FILE
 
 TIMES = (2, 4)
 EXAMINED = 16  # pictures a factor
+SCENES = 0.3  # share of drawn scenes at the size that the painter knows, beside those among the others
+FITTED = 24  # pictures that patches of pixels and of latents are fitted to
 LATENT = 0.3  # how much the latents weigh beside the pixels
 GRADIENTS = 4.0  # and how alike gradients are
 
@@ -54,6 +58,14 @@ class Base:
     cond: Cond
 
 
+class Taught(nn.Module):
+    """All that is learned."""
+
+    def __init__(self, lora: Lora, ends: Ends) -> None:
+        super().__init__()
+        self.lora, self.ends = lora, ends
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Small pixels (B, 3, h, w), how damaged each is (B,), and what they should become (B, 3, times h, times w)."""
@@ -64,39 +76,72 @@ class Pairs:
     times: int
 
 
+def scene(rng: Random, edge: int) -> Image:
+    """A piece of a drawn scene, edge x edge."""
+    picture = draw(sample_scene(stream("train", rng.randrange(2**40))), 256, 256)
+    left, top = (rng.randint(0, 256 - edge) for _ in range(2))
+    return picture.crop((left, top, left + edge, top + edge))
+
+
 def pairs(name: str, times: int, batch: int, edge: int) -> Pairs:
-    """The pairs that a name stands for, the same on every machine; half of them from clean pictures."""
+    """The pairs that a name stands for, the same on every machine; half of them are damaged."""
     small, restore, sharp = [], [], []
     for k in range(batch):
         rng = Random(f"{name} {k}")
-        picture = whole(rng, edge)
-        strength = 0.0 if k % 2 == 0 else rng.random()
+        picture = scene(rng, edge) if rng.random() < SCENES else whole(rng, edge)
+        strength = 0.0 if k % 2 == 0 else rng.random() ** 0.5
         small.append(damaged(picture, times, strength, rng))
         restore.append(strength)
         sharp.append(picture)
     return Pairs(to_pixels(small), torch.tensor(restore), to_pixels(sharp), times)
 
 
-def untaught(net: nn.Module, rank: int, seed: int) -> Taught:
-    """Changes that change nothing yet, of the painter, and convolutions that leave the picture as it is; they learn."""
+@torch.no_grad()
+def fitted(spec: ModelSpec, vae: Any, edge: int) -> Ends:
+    """Ends that read and write the latents of an autoencoder as far as patch by patch and linearly it can be done."""
+    ends, factor = Ends(spec.channels, spec.factor), spec.factor
+    side = edge // factor * factor
+    pixels = to_pixels([whole(Random(f"fitted {k}"), side) for k in range(FITTED)]).to(next(vae.parameters()).device)
+    latents = torch.cat([spec.encode(vae, each[None]) for each in pixels])
+    halves = functional.pixel_unshuffle(pixels, 2)
+    weight, bias = _line(functional.pixel_unshuffle(pixels, factor), latents)
+    ends.read.weight.copy_(weight.T.view_as(ends.read.weight))
+    ends.read.bias.copy_(bias)  # type: ignore[union-attr]
+    weight, bias = _line(latents, functional.pixel_unshuffle(halves, factor // 2))
+    ends.write.weight.copy_(weight.view_as(ends.write.weight))
+    ends.write.bias.copy_(bias.view(12, -1).mean(1))  # type: ignore[union-attr]
+    return ends
+
+
+def _line(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (c, C) and bias (C,) of the best line from (B, c, h, w) to (B, C, h, w), a little held to zero."""
+    x, y = (each.movedim(1, -1).flatten(0, -2).double() for each in (given, wanted))
+    mean, target = x.mean(0), y.mean(0)
+    x = x - mean
+    square = x.T @ x
+    square.diagonal().add_(1e-3 * square.diagonal().mean())
+    weight = torch.linalg.solve(square, x.T @ (y - target))
+    return weight.float(), (target - mean @ weight).float()
+
+
+def untaught(net: nn.Module, ends: Ends, rank: int, seed: int) -> Taught:
+    """Changes of the painter that change nothing yet, and its ends."""
     factors = make_factors(net, rank, seed)
     layers: dict[tuple[str, str], LowRank] = {}
     for name in (each.removesuffix(".lora_A.weight") for each in factors if each.endswith(".lora_A.weight")):
         down, up = (factors[f"{name}.lora_{side}.weight"] for side in "AB")
         layers["net", name.replace(".", "_")] = LowRank(down, up, 1.0, None)
-    return Taught(Lora(layers), Finish().to(next(net.parameters()).device)).requires_grad_(True)
+    return Taught(Lora(layers), ends.to(next(net.parameters()).device)).requires_grad_(True)
 
 
 def painted(base: Base, ours: Taught, each: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-    """The enlarged pixels, the latents of what one evaluation makes of them, and the pixels of both put together."""
+    """The enlarged pixels, the pixels and the latents of what one evaluation makes of them."""
     place = base.cond.tokens.device
     with torch.no_grad():
         plain = base.compact(each.small.to(place), each.times, each.restore.to(place)).clamp(-1, 1)
-    with taught(base.net, ours.lora):
-        latents = imagined(base.spec, base.vae, base.spec.predictor(base.net), plain, base.cond)
-    with torch.no_grad():
-        seen = base.spec.decode(base.vae, latents.detach())
-    return plain, latents, ours.finish(plain, seen, each.restore.to(place))
+    with patched(base.net, "net", [Worn("one step", ours.lora, 1.0)], "the painter"):
+        predict = base.spec.predictor(base.net)
+        return plain, *restored(ours.ends, predict, plain, base.cond, each.restore.to(place))
 
 
 def unlike(one: Tensor, other: Tensor) -> Tensor:
@@ -120,10 +165,11 @@ def errors(base: Base, ours: Taught, each: Pairs) -> dict[str, Tensor]:
     sharp = each.sharp.to(base.cond.tokens.device)
     with torch.no_grad():
         wanted = base.spec.encode(base.vae, sharp)
-    plain, latents, pixels = painted(base, ours, each)
+    plain, pixels, latents = painted(base, ours, each)
     said = {"pixels": picture_loss(pixels, sharp), "unlike": unlike(pixels, sharp)}
     said |= {"latents": (latents - wanted).abs().mean(), "unlike_compact": unlike(plain, sharp)}
-    return said | {name: torch.tensor(decibels(at, sharp)) for name, at in (("psnr", pixels), ("psnr_compact", plain))}
+    both = {"psnr": pixels.detach(), "psnr_compact": plain}
+    return said | {name: torch.tensor(decibels(at, sharp)) for name, at in both.items()}
 
 
 def loss_of(base: Base, ours: Taught, each: Pairs) -> Tensor:
@@ -147,9 +193,8 @@ def save_one_step(ours: Taught, path: Path, base: str) -> None:
         for place, layer in ours.lora.places
         for side, value in ours.lora.of(place)[layer].state_dict().items()
     }
-    state |= {f"finish.{name}": value for name, value in ours.finish.state_dict().items()}
-    width, blocks = ours.finish.conv_in.out_channels, len(ours.finish.blocks)
-    notes = {"format": "pt", "base": base, "width": str(width), "blocks": str(blocks)}
+    state |= {f"ends.{name}": value for name, value in ours.ends.state_dict().items()}
+    notes = {"format": "pt", "base": base, **ours.ends.notes()}
     save_file({name: value.detach().cpu().half().contiguous() for name, value in state.items()}, path, notes)
 
 
@@ -163,7 +208,7 @@ def train(asked: argparse.Namespace) -> dict[str, float]:
         net.requires_grad_(False)
         vae.requires_grad_(False)
         base = Base(spec, net, vae, compact, encoded(spec, memory, ""))
-        learner = Learner(untaught(net, asked.rank, asked.seed))
+        learner = Learner(untaught(net, fitted(spec, vae, asked.edge), asked.rank, asked.seed))
         held_out = [pairs(f"held out {times}", times, asked.examined, asked.edge) for times in TIMES]
         taught_net: Any = learner.net
         average: Any = learner.average

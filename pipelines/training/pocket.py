@@ -178,7 +178,7 @@ class Lectern:
     def error(self, net: Any, source: Album, step: int, batch: int, even: bool) -> Tensor:
         """The loss on examples of a source."""
         shop = self.shop
-        latents, sentences, where = source.batch(shop.asked.seed, step, batch)
+        latents, sentences, where = source.batch(shop.asked.seed, step, batch, 1.0 if even else shop.asked.lone)
         generator = shop.generator(step)
         tokens = painter.tokenize(shop.tokenizer, painter.drop_sentences(sentences, generator)).to(shop.device)
         alphas, weights = painter.make_scheduler().alphas_cumprod, None if even else where.to(shop.device)
@@ -231,6 +231,7 @@ def parse(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=float, default=float("inf"), help="end every stage after so many steps")
     parser.add_argument("--autoencoder-batch", type=int, default=16, help="crops of 128 pixels")
     parser.add_argument("--painter-batch", type=int, default=48, help="pictures")
+    parser.add_argument("--lone", type=float, default=1.0, help="which share of the scenes of one thing to learn from")
     parser.add_argument("--autoencoder-rate", type=float, default=1e-3)
     parser.add_argument("--painter-rate", type=float, default=1e-3)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")

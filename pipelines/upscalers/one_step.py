@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 BASE = "pocket"
 FILE = WEIGHTS / "one_step.safetensors"
-BORDER = 4  # latents around a tile that are read besides, and over which it fades in
+SIDE = 32  # latents of a tile
+BORDER = 2  # latents around it that are read besides, and over which it fades in
 
 Creativity = Annotated[
     float,
@@ -46,7 +47,7 @@ class OneStep(Upscaler):
 
     def __call__(self, picture: Image, size: tuple[int, int], request: Sampled, memory: Memory) -> Enlarging:
         from pipelines import evidence, mosaic
-        from pipelines.models.one_step import one_step_part, restored, taught
+        from pipelines.models.one_step import one_step_part, restored
         from pipelines.pictures import to_pictures, to_pixels
         from pipelines.tiles import overlapping
 
@@ -55,16 +56,15 @@ class OneStep(Upscaler):
         yield Stage("Reading the picture")
         cond, factor, begun = encoded(spec, memory, ""), spec.factor, time.monotonic()
         large = mosaic.filled(plain, mosaic.STEP * factor)
-        tiles = overlapping((large.width // factor, large.height // factor), mosaic.side_of(spec), BORDER)
-        lent = memory.use(spec.vae), memory.use(spec.net), memory.use(one_step_part(FILE, spec))
-        with lent[0] as vae, lent[1] as net, lent[2] as ours, taught(net, ours.lora):
-            predict = spec.predictor(net)
+        tiles = overlapping((large.width // factor, large.height // factor), SIDE, BORDER)
+        with memory.use(one_step_part(FILE, spec)) as ours:
+            predict = spec.predictor(ours.net)
 
             def sharpened(tile: Tile) -> Image:
                 memory.check()
                 left, top, right, bottom = (edge * factor for edge in tile.outer)
                 pixels = to_pixels(large.crop((left, top, right, bottom))).to(memory.device.torch)
-                seen = restored(spec, vae, predict, ours.finish, pixels, cond, self.restore)
+                seen, _ = restored(ours.ends, predict, pixels, cond, self.restore)
                 right, bottom = (edge * factor for edge in tile.kept()[2:])
                 return to_pictures(pixels.lerp(seen, self.creativity)[..., :bottom, :right])[0]
 
@@ -82,10 +82,8 @@ class OneStep(Upscaler):
 
     def beside(self, memory: Memory) -> int:
         """The built-in model and the maps of one tile, and the compact network that goes before."""
-        from pipelines import mosaic
-
         spec = models[BASE]
-        side = (mosaic.side_of(spec) + 2 * BORDER) * spec.factor
+        side = (SIDE + 2 * BORDER) * spec.factor
         return bytes_of(spec, memory, side, side) + Compact().beside(memory)
 
 
