@@ -1,0 +1,97 @@
+"""A branch beside a decoder that shows it the picture it keeps: what is not repainted survives the autoencoder.
+
+Zhu et al. 2023, "Designing a Better Asymmetric VQGAN" (arXiv:2306.04632): maps of the kept picture stand in for the
+decoder's own wherever nothing may change. diffusers' `AsymmetricAutoencoderKL` has this for latents of 8 pixels alone;
+here it is a file `keeping.safetensors` beside any `AutoencoderKL`, which others load without it and which decodes as
+before where nothing is kept. Trained by `pipelines/training/keeping.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipelines.errors import BadCheckpoint
+
+
+class Keeping(nn.Module):
+    """Kept pixels (B, 3, H, W) and a mask (B, 1, H, W), 1 where nothing is kept, to maps for every place of a decoder
+    at which `widths` channels go in; from the finest to the coarsest, each `strides` times smaller than the last."""
+
+    def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__()
+        pairs = zip((4, *widths[:-1]), widths, strides, strict=True)
+        self.layers = nn.ModuleList(nn.Conv2d(given, made, 3, stride, 1) for given, made, stride in pairs)
+
+    def forward(self, pixels: Tensor, mask: Tensor) -> list[Tensor]:
+        """The maps, the finest first."""
+        x, maps = torch.cat([pixels * (1 - mask), mask], 1), []
+        for layer in self.layers:
+            x = layer(x)
+            maps.append(x)
+            x = functional.silu(x)
+        return maps
+
+
+def made_for(decoder: Any) -> Keeping:
+    """An untrained branch for a decoder of diffusers' `AutoencoderKL`."""
+    widths, strides = [decoder.conv_norm_out.num_channels], [1]
+    for block in reversed(decoder.up_blocks):
+        widths.append(block.resnets[0].in_channels)
+        strides.append(2 if block.upsamplers else 1)
+    # a stride stands before the maps it makes smaller: those that enter a block that enlarges
+    return Keeping(widths, strides)
+
+
+@contextmanager
+def shown(decoder: Any, maps: Sequence[Tensor], mask: Tensor) -> Iterator[None]:
+    """A decoder that has the maps in place of its own where the mask keeps, until the block is left."""
+
+    def mixed(layer: nn.Module, given: tuple[Tensor, ...], kept: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG001
+        own, *rest = given
+        free = functional.adaptive_max_pool2d(mask, own.shape[-2:])
+        return own * free + kept.to(own.dtype) * (1 - free), *rest
+
+    with ExitStack() as stack:
+        for layer, kept in zip((decoder.conv_norm_out, *reversed(decoder.up_blocks)), maps, strict=True):
+            hook = layer.register_forward_pre_hook(lambda layer, given, kept=kept: mixed(layer, given, kept))
+            stack.callback(hook.remove)
+        yield
+
+
+def decode_keeping(vae: Any, latents: Tensor, pixels: Tensor, mask: Tensor, scale: float, shift: float) -> Tensor:
+    """Pixels (B, 3, H, W) of latents, those of the picture wherever `mask` (B, 1, H, W) is 0."""
+    kind = next(vae.parameters()).dtype
+    seen, free = (each.to(latents.device, kind) for each in (pixels, mask))
+    with shown(vae.decoder, vae.keeping(seen, free), free):
+        answer: Tensor = vae.decode((latents / scale + shift).to(kind), return_dict=False)[0].float()
+    return answer
+
+
+def save_keeping(branch: Keeping, path: Path) -> None:
+    """Write fp16 weights and the sizes they were made for."""
+    widths, strides = ([getattr(layer, name) for layer in branch.layers] for name in ("out_channels", "stride"))
+    said = {"widths": widths, "strides": [each[0] for each in strides]}
+    notes = {"format": "pt"} | {name: ",".join(map(str, each)) for name, each in said.items()}
+    state = {name: value.detach().cpu().half().contiguous() for name, value in branch.state_dict().items()}
+    save_file(state, path, notes)
+
+
+def load_keeping(path: Path) -> Keeping:
+    """What `save_keeping` wrote. Raises BadCheckpoint."""
+    try:
+        with safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+        branch = Keeping(*([int(each) for each in said[name].split(",")] for name in ("widths", "strides")))
+        branch.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
+        raise BadCheckpoint(f"{path.name} is damaged.") from None
+    return branch.eval().requires_grad_(False)
