@@ -50,6 +50,29 @@ def overlapping(size: Size, side: int, halo: int) -> list[Tile]:
     ]
 
 
+def alike(size: Size, side: int, halo: int) -> list[Tile]:
+    """As `overlapping`, but with outer boxes of `side`, all of one size, so that a large picture needs no more memory
+    than one of little more than a tile. Raises ValueError where a tile holds nothing beside its halo."""
+    columns, lines = (_alike(edge, side, halo) for edge in size)
+    return [
+        Tile((inner[0], line[0], inner[1], line[1]), (outer[0], rows[0], outer[1], rows[1]))
+        for line, rows in lines
+        for inner, outer in columns
+    ]
+
+
+def _alike(length: int, side: int, halo: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Inner and outer ends along one edge; the outer ones spread evenly, the inner ones meet where two overlap."""
+    if side <= 2 * halo:
+        raise ValueError(f"a tile of {side} does not hold a halo of {halo} and more")
+    if length <= side:
+        return [((0, length), (0, length))]
+    count = -(-(length - 2 * halo) // (side - 2 * halo))
+    starts = [round(k * (length - side) / (count - 1)) for k in range(count)]
+    meets = [(one + side + other) // 2 for one, other in pairwise(starts)]
+    return [(ends, (start, start + side)) for start, ends in zip(starts, pairwise([0, *meets, length]), strict=True)]
+
+
 def spans(length: int, side: int) -> Iterator[tuple[int, int]]:
     """A length cut into pieces of `side`; the last may be shorter."""
     return ((start, min(length, start + side)) for start in range(0, length, side))

@@ -12,7 +12,7 @@ from pipelines.frames import Box
 from pipelines.models import ModelSpec
 from pipelines.models.compact import Compact
 from pipelines.mosaic import BORDER, STEP, decoded, encoded, filled, side_of, tiled
-from pipelines.tiles import overlapping, shifted
+from pipelines.tiles import alike, overlapping, shifted
 from tests.accounting import host
 
 SIZES = [(1, 1), (3, 5000), (64, 64), (65, 63), (200, 130), (96, 97)]
@@ -36,6 +36,22 @@ def test_overlapping_tiles_answer_for_each_place_once_and_see_their_halo(size: t
         at_edge = [tile.inner[0] == 0, tile.inner[1] == 0, tile.inner[2] == size[0], tile.inner[3] == size[1]]
         assert all(reach == 0 if edge else reach <= 7 for reach, edge in zip(seen, at_edge, strict=True))
         assert all(reach == 7 or outer in (0, *size) for reach, outer in zip(seen, tile.outer, strict=True))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tiles_that_are_alike_read_as_much_each_and_no_less_than_their_halo(size: tuple[int, int]) -> None:
+    tiles = alike(size, 64, 7)
+    assert (covered(size, [tile.inner for tile in tiles]) == 1).all()
+    for tile in tiles:
+        assert tile.outer[2] - tile.outer[0] == min(64, size[0]) and tile.outer[3] - tile.outer[1] == min(64, size[1])
+        seen = [abs(inner - outer) for inner, outer in zip(tile.inner, tile.outer, strict=True)]
+        ends = zip(seen, tile.outer, (*size, *size), strict=True)
+        assert all(reach >= 7 or outer in (0, edge) for reach, outer, edge in ends)
+
+
+def test_a_tile_that_is_all_halo_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="does not hold a halo"):
+        alike((100, 100), 14, 7)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -69,7 +85,7 @@ def test_a_convolutional_network_gives_the_same_on_tiles_as_on_the_whole(size: t
         each.data.normal_(0, 0.2)
     pixels = torch.randn(1, 3, size[1], size[0])
     whole, parts = net(pixels, times, 0.3), torch.zeros(1, 3, size[1] * times, size[0] * times)
-    for tile in overlapping(size, 13, net.halo):
+    for tile in (*overlapping(size, 13, net.halo), *alike(size, 21, net.halo)):
         left, top, right, bottom = tile.outer
         found = net(pixels[..., top:bottom, left:right], times, 0.3)
         a, b, c, d = tile.kept(times)

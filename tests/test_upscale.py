@@ -209,12 +209,12 @@ def test_the_compact_network_gives_the_same_on_tiles_and_counts_them(
 ) -> None:
     source = picture(100, 70)
     whole = np.asarray(only(painted(memory, shelf, source, upscaler="compact")), int)
-    monkeypatch.setattr("pipelines.upscalers.compact.SIDE", 32)
+    monkeypatch.setattr("pipelines.upscalers.compact.SIDE", 52)
     request = parse({**QUICK, "source": shelf.put(source), "upscaler": "compact"})
     events = list(run(request, memory, shelf))
     parts = np.asarray(only(painted(memory, shelf, source, upscaler="compact")), int)
     assert np.abs(parts - whole).max() <= 1  # a level, where rounding decides
-    assert [event.step for event in events if isinstance(event, Progress)] == list(range(1, 13))
+    assert [event.step for event in events if isinstance(event, Progress)] == list(range(1, 7))
 
 
 def test_what_inverse_gives_is_the_picture_again_when_shrunk(

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pipelines.memory import Memory
     from pipelines.painting import Sampled
 
-SIDE = 192  # pixels of the small picture that a tile answers for
-HALO = 22  # pixels around it that are read besides, by a network of ten blocks
+SIDE = 172  # pixels of the small picture that a tile reads
 
 Restore = Annotated[
     float,
@@ -45,7 +44,7 @@ class Compact(Upscaler):
 
         part = compact_part()
         kind = memory.number_type(part).itemsize
-        return memory.weight(part) + (SIDE + 2 * HALO) ** 2 * kind * (3 * part.width + 3 * 3 * 16)
+        return memory.weight(part) + SIDE**2 * kind * (3 * part.width + 3 * 3 * 16)
 
     def __call__(self, picture: Image, size: tuple[int, int], request: Sampled, memory: Memory) -> Enlarging:
         from PIL.Image import Resampling
@@ -77,11 +76,11 @@ def enlarged(net: Any, picture: Image, times: int, restore: float, memory: Memor
     from PIL.Image import new
 
     from pipelines.pictures import to_pictures, to_pixels
-    from pipelines.tiles import overlapping
+    from pipelines.tiles import alike
 
     kind = next(net.parameters()).dtype
     large = new("RGB", (picture.width * times, picture.height * times))
-    tiles, begun = overlapping(picture.size, SIDE, net.halo), time.monotonic()
+    tiles, begun = alike(picture.size, SIDE, net.halo), time.monotonic()
     for k, tile in enumerate(tiles):
         memory.check()
         pixels = to_pixels(picture.crop(tile.outer)).to(memory.device.torch, kind)
