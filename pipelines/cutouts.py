@@ -30,6 +30,8 @@ EDGE = 0.03  # of a picture's edge that a subject may touch
 ROUNDS = 2  # of looking for what was found
 SURE = 0.8  # of how sure the surest is; what is less is not kept
 KEPT = 2  # cutouts
+LIKE = 0.85  # intersection over union with what half of the pictures find; less is a part of a subject, or more
+SUPPORT = 0.3  # of the pictures; what so many of them find belongs to the subject
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def cutouts(pictures: Sequence[Image]) -> list[Image]:
 
 
 def masks(seen: Sequence[Levels], strong: Sequence[Levels]) -> list[tuple[int, Levels]]:
-    """(picture, where its subject is), the surest first: what is found again in the others, and larger than others."""
+    """(picture, where its subject is), the surest first: what is found again in the others, and larger than others, and
+    as far as there are such, what is found alike in all of them."""
     rated: list[tuple[float, int, Levels]] = []
     for k in range(len(seen)):
         others = [each for j, each in enumerate(seen) if j != k]
@@ -63,7 +66,34 @@ def masks(seen: Sequence[Levels], strong: Sequence[Levels]) -> list[tuple[int, L
         if mask is not None:
             rated.append((sure, k, mask))
     rated.sort(key=lambda each: -each[0])
+    shares = {k: finding(seen, rated, k) for _, k, _ in rated}
+    alike = [
+        (sure, k, (shares[k] >= SUPPORT).astype("float64"))
+        for sure, k, mask in rated
+        if overlap(shares[k] >= 0.5, mask > 0) >= LIKE
+    ]
+    rated = alike or rated
     return [(k, mask) for sure, k, mask in rated if sure > SURE * rated[0][0]][:KEPT]
+
+
+def finding(seen: Sequence[Levels], rated: Sequence[tuple[float, int, Levels]], which: int) -> Levels:
+    """What share of the pictures found a subject at each place of one of them, each laid over it as that lies and
+    counted as sure as it is."""
+    import numpy as np
+
+    ((own, mask),) = ((sure, mask) for sure, k, mask in rated if k == which)
+    total, weight = mask * (own + 1e-6), own + 1e-6
+    for sure, k, other in rated:
+        if k != which:
+            placed = found(seen[which], mask, seen[k])
+            total = total + sure * laid(np.repeat(other[..., None], 3, -1), placed)[..., 0]
+            weight += sure
+    return total / weight  # type: ignore[no-any-return]
+
+
+def overlap(one: Levels, other: Levels) -> float:
+    """Intersection over union of two regions."""
+    return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def levels(picture: Image) -> Levels:

@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw
 
 from pipelines.collages import PLACES, collages
 from pipelines.cutouts import cutouts
+from pipelines.training.scenes import sprite
+from tests.quality.personalize import portraits, subjects
 
 SIDE = 192
 
@@ -33,6 +35,13 @@ def test_what_the_pictures_share_is_cut_out_and_nothing_around_it() -> None:
         shown = np.asarray(each)[np.asarray(each.getchannel("A")) > 200][:, :3].astype(int)
         reds = (shown[:, 0] > 180).mean()  # red and white, and no blue or green
         assert reds > 0.95
+
+
+def test_a_part_of_a_subject_is_not_taken_for_it() -> None:
+    (duck,) = (each for each in subjects(8, 1) if each.thing == "duck")  # of one of its pictures, all but the head
+    shapes = [each.width / each.height for each in cutouts(portraits(duck))]
+    art = sprite("duck")
+    assert shapes and all(abs(shape / (art.width / art.height) - 1) < 0.15 for shape in shapes)
 
 
 def test_nothing_is_cut_out_of_one_picture_or_of_pictures_that_share_nothing() -> None:
