@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipelines.sheets import Sheet
     from pipelines.shelf import Shelf
     from pipelines.tasks import Running
-    from pipelines.types import Cond
+    from pipelines.types import Cond, Constrain
 
 NEAR = 0.9  # of the first noise level; a schedule's levels closer to it than this would make a step of nothing
 
@@ -101,30 +101,78 @@ def grounded(
     return Ground(spec, memory, cond, uncond, pixels, holes, latents, mask, beside)
 
 
+@dataclass(frozen=True, eq=False)
+class Pins:
+    """How long each place stays what the source is: `strengths` (1, 1, h, w), and the noise level from which it is
+    free."""
+
+    ground: Ground
+    strengths: Tensor
+    free_from: Tensor
+
+    @property
+    def strongest(self) -> float:
+        """How much changes at the most, 0..1."""
+        return float(self.strengths.max())
+
+    def begun(self, noise: Callable[[Tensor], Tensor], sigma: Tensor) -> Tensor:
+        """What a walk begins with: noise where all may change, the source under noise elsewhere."""
+        import torch
+
+        spec, latents = self.ground.spec, self.ground.latents
+        drawn = noise(latents)
+        return torch.where(self.strengths >= 1, spec.start(drawn, sigma), spec.noised(latents, drawn, sigma))
+
+    def held(self, denoised: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+        """An x0 with the source where nothing may change yet."""
+        import torch
+
+        return torch.where((self.strengths > 0) & (sigma <= self.free_from), denoised, self.ground.latents)
+
+
+def pins_of(request: Any, ground: Ground) -> Pins:
+    """What a request lets change of its ground."""
+    import torch
+
+    strengths = ground.mask * strength_of(request)
+    free_from = torch.where(strengths >= 1, torch.inf, sigma_at(ground.spec, strengths) * (1 + 1e-5))
+    return Pins(ground, strengths, free_from)
+
+
 def walked(
     request: Any, ground: Ground, picture: int, pictures: int, note: Callable[[Tensor], None] = lambda _: None
 ) -> Generator[Event, None, Tensor]:
     """Latents (1, C, h, w) of one painting over `ground`, pinned where and as long as its mask says so; `note` hears of
     every x0 on the way."""
-    import torch
+    pins, noise = pins_of(request, ground), noise_of(request.seed or 0)
+    sigmas = levels(request, ground, pins.strongest)
 
-    spec, noise = ground.spec, noise_of(request.seed or 0)
-    strengths = ground.mask * strength_of(request)
-    sigmas = levels(request, ground, float(strengths.max()))
-    drawn = noise(ground.latents)
-    x = torch.where(strengths >= 1, spec.start(drawn, sigmas[0]), spec.noised(ground.latents, drawn, sigmas[0]))
-    free_from = torch.where(strengths >= 1, torch.inf, sigma_at(spec, strengths) * (1 + 1e-5))
-
-    def pinned(denoised: Tensor, x: Tensor, sigma: Tensor) -> Tensor:  # noqa: ARG001
-        held = torch.where((strengths > 0) & (sigma <= free_from), denoised, ground.latents)
+    def pinned(denoised: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+        held = pins.held(denoised, x, sigma)
         note(held)
         return held
 
+    x = pins.begun(noise, sigmas[0])
+    return (yield from onward(request, ground, x, sigmas, noise, pinned, picture, pictures))
+
+
+def onward(
+    request: Any,
+    ground: Ground,
+    x: Tensor,
+    sigmas: Tensor,
+    noise: Callable[[Tensor], Tensor],
+    constrain: Constrain,
+    picture: int,
+    pictures: int,
+) -> Generator[Event, None, Tensor]:
+    """Latents x walked down noise levels over a ground."""
+    path = Path(ground.spec.alpha, noise)
     with timed(request, ground, len(sigmas) - 1):
         return (
             yield from paint(
-                request, spec, ground.memory, x, sigmas, ground.cond, ground.uncond, Path(spec.alpha, noise),
-                pinned, picture, pictures, ground.beside,
+                request, ground.spec, ground.memory, x, sigmas, ground.cond, ground.uncond, path,
+                constrain, picture, pictures, ground.beside,
             )
         )  # fmt: skip
 
