@@ -1,5 +1,7 @@
 """Exact densities that solvers and searches are held to: x0 of a Gaussian mixture, at the noise levels of SD 1.5."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ STABLE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
 
 def mixture(modes: int = 6, channels: int = 16, deviation: float = 0.25, seed: int = 0) -> Denoise:
     """x0 of a mixture of `modes` normal distributions over (channels, 1, 1), exactly."""
-    at = torch.randn(modes, channels, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    at = means(modes, channels, seed)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         flat, spread = x.flatten(1), deviation**2 + sigma**2
@@ -22,6 +24,28 @@ def mixture(modes: int = 6, channels: int = 16, deviation: float = 0.25, seed: i
         return (mean + deviation**2 / spread * (flat - mean)).reshape(x.shape)
 
     return denoise
+
+
+def means(modes: int = 6, channels: int = 16, seed: int = 0) -> Tensor:
+    """Where the modes of `mixture` lie, (modes, channels)."""
+    return torch.randn(modes, channels, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def samples(count: int, modes: int = 6, channels: int = 16, deviation: float = 0.25, seed: int = 4) -> Tensor:
+    """Drawn from `mixture`, (count, channels, 1, 1)."""
+    generator = torch.Generator().manual_seed(seed)
+    at = means(modes, channels)[torch.randint(modes, (count,), generator=generator)]
+    noise = torch.randn(count, channels, dtype=torch.float64, generator=generator)
+    return (at + deviation * noise).view(count, channels, 1, 1)
+
+
+def log_density(x: Tensor, modes: int = 6, deviation: float = 0.25) -> Tensor:
+    """log p of `mixture`, (B,), exactly."""
+    flat, at = x.flatten(1), means(modes, x[0].numel())
+    each = -(torch.cdist(flat, at) ** 2) / (2 * deviation**2) - 0.5 * flat.shape[1] * math.log(
+        2 * math.pi * deviation**2
+    )
+    return each.logsumexp(1) - math.log(modes)
 
 
 def guided(positive: Denoise, negative: Denoise, scale: float) -> Denoise:

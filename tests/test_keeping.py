@@ -12,9 +12,9 @@ from pipelines.errors import BadCheckpoint
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec, load_folder
 from pipelines.models.autoencoders import KEEPING
-from pipelines.models.keeping import load_keeping, made_for, save_keeping
+from pipelines.models.keeping import load_keeping, made_for
 from pipelines.training import keeping
-from pipelines.training.keeping import masks
+from pipelines.training.keeping import masks, save_keeping
 from tests.tiny.checkpoints import stable_diffusion
 
 WORDS = ["--batch", "4", "--rate", "0.01", "--examined", "2", "--device", "cpu", "--precision", "fp32"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -76,17 +76,8 @@ def decode_keeping(vae: Any, latents: Tensor, pixels: Tensor, mask: Tensor, scal
     return answer
 
 
-def save_keeping(branch: Keeping, path: Path) -> None:
-    """Write fp16 weights and the sizes they were made for."""
-    widths, strides = ([getattr(layer, name) for layer in branch.layers] for name in ("out_channels", "stride"))
-    said = {"widths": widths, "strides": [each[0] for each in strides]}
-    notes = {"format": "pt"} | {name: ",".join(map(str, each)) for name, each in said.items()}
-    state = {name: value.detach().cpu().half().contiguous() for name, value in branch.state_dict().items()}
-    save_file(state, path, notes)
-
-
 def load_keeping(path: Path) -> Keeping:
-    """What `save_keeping` wrote. Raises BadCheckpoint."""
+    """What `pipelines/training/keeping.py` wrote. Raises BadCheckpoint."""
     try:
         with safe_open(path, "pt") as file:
             said = file.metadata() or {}

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pipelines.device import Device
 from pipelines.models.autoencoders import KEEPING
-from pipelines.models.keeping import Keeping, made_for, save_keeping, shown
+from pipelines.models.keeping import Keeping, made_for, shown
 from pipelines.training import autoencoder
 from pipelines.training.learner import Budget, Course, Learner, teach
 
@@ -67,6 +68,15 @@ def examine(vae: Any, branch: Any, pixels: Tensor, mask: Tensor) -> dict[str, fl
         "within": decibels(kept, mask),
         "within_plain": decibels(plain, mask),
     }
+
+
+def save_keeping(branch: Keeping, path: Path) -> None:
+    """Write fp16 weights and the sizes they were made for."""
+    widths, strides = ([getattr(layer, name) for layer in branch.layers] for name in ("out_channels", "stride"))
+    said = {"widths": widths, "strides": [each[0] for each in strides]}
+    notes = {"format": "pt"} | {name: ",".join(map(str, each)) for name, each in said.items()}
+    state = {name: value.detach().cpu().half().contiguous() for name, value in branch.state_dict().items()}
+    save_file(state, path, notes)
 
 
 def train(asked: argparse.Namespace) -> dict[str, float]:

@@ -11,6 +11,22 @@ from tests.densities import STABLE, converged, exact, mixture
 from tests.quality.lab import row
 
 
+@row("A2", "score-SDE: mean NLL of a mixture by the flow within 1 % of exact")
+def likelihood() -> tuple[str, bool]:
+    from pipelines.likelihood import log_likelihood
+    from pipelines.samplers import Path
+    from tests.densities import log_density, samples
+
+    seen = samples(256)
+    levels = list(torch.logspace(-2, 1.9, 320, dtype=torch.float64))
+    axes = [16**0.5 * axis.view(1, 16, 1, 1) for axis in torch.eye(16, dtype=torch.float64)]
+    ours = -log_likelihood(mixture(), seen, levels, Path(), axes, nudge=1e-4).mean()
+    true = -log_density(seen).mean()
+    return f"{ours:.3f} against {true:.3f} nats, {float((ours / true - 1).abs()):.2%} off", bool(
+        (ours / true - 1).abs() < 0.01
+    )
+
+
 @row("A11", "AutoDiffusion: 4 searched levels <= 0.5 of the error of DDIM at 4 even ones, from other starts")
 def autodiffusion() -> tuple[str, bool]:
     from pipelines.calibration.evolution import cost_of, evolved, moved, parents
