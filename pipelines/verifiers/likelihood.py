@@ -13,6 +13,8 @@ from pipelines.verifiers import Case, Verifier, verifiers
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pipelines.types import Cond
+
 Levels = Annotated[
     int, *knob("Levels", "Over how many noise levels it is followed: more is truer and slower.", ge=2, le=64, step=1)
 ]
@@ -44,8 +46,8 @@ class Likelihood(Verifier):
         sigmas = list(torch.logspace(float(low.log10()), float(high.log10()), self.levels).to(seen))
         probes, path = signs(seen, PROBES, noise_of(SEED)), Path(case.spec.alpha)
         with case.lent() as predict:
-            given, without = (
-                log_likelihood(lambda x, sigma, cond=cond: predict(x, sigma, [cond])[0], seen, sigmas, path, probes)
-                for cond in (case.cond, case.uncond)
-            )
-        return (given - without) / seen[0].numel()
+
+            def under(cond: Cond) -> Tensor:
+                return log_likelihood(lambda x, sigma: predict(x, sigma, [cond])[0], seen, sigmas, path, probes)
+
+            return (under(case.cond) - under(case.uncond)) / seen[0].numel()
