@@ -121,6 +121,15 @@ def taught(prompt: str) -> list[AdapterSpec]:
     return [each for each in adapters.values() if _stands(each.word, prompt)]
 
 
+def calmed(values: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
+    """The values of a request (as JSON) for a prompt with a taught word: guided no more than such pictures stand."""
+    guidance = values.get("guidance")
+    knobs = guidance.get("knobs", {}) if isinstance(guidance, Mapping) else {}
+    if not isinstance(guidance, Mapping) or float(knobs.get("scale", 0.0)) <= spec.taught_scale:
+        return dict(values)
+    return {**values, "guidance": {**guidance, "knobs": {**knobs, "scale": spec.taught_scale}}}
+
+
 def _stands(word: str, text: str) -> bool:
     return bool(word) and re.search(rf"(?<!\w){word}(?!\w)", text, re.IGNORECASE) is not None
 

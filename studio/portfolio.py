@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from pipelines.adapters import calmed
 from pipelines.errors import BadPicture, StudioError
 from pipelines.models import models
 from pipelines.models.adapters import adapters
@@ -17,6 +18,7 @@ from pipelines.tasks.text_to_image import TextToImage
 from studio.desk import Desk
 from studio.files import address
 from studio.form import QUIET, title
+from studio.presets import fitted
 from studio.security import owner_of
 from studio.uploads import read_once
 
@@ -55,21 +57,23 @@ class Portfolio:
         return [row(each) for each in sorted(self.library.adapters.all(owner), key=lambda each: -each.made)]
 
     def use(self, who: gr.Request, event: gr.EventData) -> list[Any]:
-        """Fill the form of Create with an adapter: its word in the prompt, itself among the adapters."""
+        """Fill the form of Create with an adapter: its word in the prompt, itself among the adapters, and guidance that
+        pictures of a taught subject stand."""
         filler = self.desk.fillers[CREATE]
         kept = self._one(who, "name", event)
         if kept is None or kept.name not in adapters:
             return [gr.skip() for _ in filler.outputs]
         before = self.desk.recall(TextToImage, who, CREATE)
-        recipe: Said = before.model_dump(mode="json") if before else {"task": "text_to_image"}
+        model = kept.base if kept.base in models else getattr(before, "model", self.desk.picker.value)
+        recipe: Said = (before or fitted(TextToImage(), models[model])).model_dump(mode="json")
         others = [each for each in recipe.get("adapters", []) if each["name"] != kept.name]
         recipe |= {
             "prompt": f"a {adapters[kept.name].phrase or kept.name}",
             "adapters": [*others, {"name": kept.name, "weight": 1.0}],
-            "model": kept.base if kept.base in models else recipe.get("model", self.desk.picker.value),
+            "model": model,
             "seed": None,
         }
-        return filler.reused(gr.EventData(None, {"recipe": recipe}), who)
+        return filler.reused(gr.EventData(None, {"recipe": calmed(recipe, models[model])}), who)
 
     def export(self, who: gr.Request, event: gr.EventData) -> Any:
         """Write an adapter as another tool reads it, and name the file to the page."""

@@ -13,7 +13,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from pipelines.adapters import AdapterChoice, painting_with, plain
+from pipelines.adapters import AdapterChoice, calmed, painting_with, plain
 from pipelines.errors import BadCheckpoint, BadRequest, StudioError, UnknownName
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec, load_folder, models
@@ -432,3 +432,12 @@ def test_flux_in_kohyas_layout_becomes_what_diffusers_makes_of_it(tmp_path: Path
         torch.testing.assert_close(
             layer.scale * layer.up @ layer.down, other[name].scale * other[name].up @ other[name].down
         )
+
+
+def test_a_taught_word_is_guided_no_more_than_its_model_says(toy: ModelSpec) -> None:
+    gentle = replace(toy, taught_scale=2.0)
+    strong = {"prompt": "a zorp", "guidance": {"name": "apg", "knobs": {"scale": 5.0, "eta": 0.1}}}
+    assert calmed(strong, gentle)["guidance"] == {"name": "apg", "knobs": {"scale": 2.0, "eta": 0.1}}
+    for values in ({"guidance": {"name": "cfg", "knobs": {"scale": 1.0}}}, {"guidance": {"name": "cfg"}}, {}):
+        assert calmed(values, gentle) == values
+    assert calmed(strong, toy) == strong

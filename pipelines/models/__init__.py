@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,7 @@ class ModelSpec:
     alpha: Callable[[Tensor], Tensor] = exploding
     defaults: dict[str, Any] = field(default_factory=dict)  # what the form shows when it is picked
     presets: tuple[Preset, ...] = ()
+    taught_scale: float = math.inf  # the strongest guidance that pictures of a subject it was taught stand
     plans: Path | None = None  # the folder beside it that keeps what was searched or measured for it
 
     def ends(self) -> tuple[float, float]:

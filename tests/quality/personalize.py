@@ -20,6 +20,7 @@ from typing import Any
 
 from PIL.Image import Image
 
+from pipelines.adapters import calmed, taught
 from pipelines.events import Taught
 from pipelines.library import Library
 from pipelines.memory import Memory
@@ -100,6 +101,8 @@ class School:
         values: Row = models["pocket"].defaults | {"steps": self.steps}
         if few:
             values |= self.few or {}
+        elif taught(prompt):
+            values = calmed(values, models["pocket"])  # as the page fills in the form
         on = [*values.pop("adapters", []), *({"name": name, "weight": each} for name, each in (worn or {}).items())]
         request = {"task": "text_to_image", "model": "pocket", "prompt": prompt, "seed": seed, "adapters": on, **values}
         picture: Image = self.done(request).pictures[0].picture
