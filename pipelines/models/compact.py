@@ -60,7 +60,7 @@ class Compact(nn.Module):
         """`times` is 2 or 4; `restore`, one figure or one a picture, how much damage to expect, 0..1."""
         plane = torch.as_tensor(restore).to(pixels).reshape(-1, 1, 1, 1)
         plane = plane.expand(len(pixels), 1, *pixels.shape[-2:])
-        x = self.conv_in(torch.cat([pixels, plane], 1))
+        x = self.conv_in(torch.cat([pixels, plane], 1).to(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x)
         detail: Tensor = functional.pixel_shuffle(self.conv_out[str(times)](x), times)
@@ -96,4 +96,5 @@ def load_compact(path: Path, number_type: torch.dtype = torch.float32) -> Compac
         net.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError):
         raise BadCheckpoint(f"{path.name} is damaged, or is no compact upscaler.") from None
-    return net.eval().requires_grad_(False).to(number_type)
+    # channels last: a third less of the time of its convolutions on a CPU
+    return net.eval().requires_grad_(False).to(number_type).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -49,7 +49,7 @@ class Finish(nn.Module):
         """Pixels (B, 3, H, W); `restore` is one figure or one a picture, 0..1."""
         halves = torch.cat([functional.pixel_unshuffle(plain, 2).to(seen), seen], 1)
         plane = torch.as_tensor(restore).to(seen).reshape(-1, 1, 1, 1).expand(len(plain), 1, *halves.shape[-2:])
-        x = self.conv_in(torch.cat([halves, plane], 1))
+        x = self.conv_in(torch.cat([halves, plane], 1).to(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x)
         return plain + functional.pixel_shuffle(self.conv_out(x), 2).to(plain)
@@ -117,7 +117,7 @@ def load_one_step(path: Path, base: Part, number_type: torch.dtype = torch.float
         layer: Any = layers[name]
         change = LowRank(state[f"net.{name}.down"].float(), state[f"net.{name}.up"].float(), 1.0, None).matrix()
         layer.weight = nn.Parameter(layer.weight.detach().float() + change.view(layer.weight.shape))
-    return Restorer(net, ends).eval().requires_grad_(False).to(number_type)
+    return Restorer(net, ends).eval().requires_grad_(False).to(number_type).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def imagined(ends: Ends, predict: Predict, pixels: Tensor, cond: Cond) -> Tensor:
