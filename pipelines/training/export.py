@@ -30,8 +30,13 @@ def painter(state: Path, tokenizer: CLIPTokenizer, size: Size = POCKET) -> Paint
 
 def take(net: Painter, folder: Path) -> None:
     """Give an untrained painter the weights of a finished model, to go on from; raises RuntimeError for other sizes."""
-    net.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).state_dict())
+    take_unet(net, folder)
     net.text.load_state_dict(CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True).state_dict())
+
+
+def take_unet(net: Painter, folder: Path) -> None:
+    """Give a painter the UNet of a finished model alone; raises RuntimeError for other sizes."""
+    net.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).state_dict())
 
 
 def export(learned: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, out: Path) -> None:

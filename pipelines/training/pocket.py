@@ -146,6 +146,8 @@ class Lectern:
             export.take(net, shop.asked.begin_from)
         if self.name == "small":
             net.text = self.elder.text
+            if shop.asked.begin_from and (shop.asked.small_out / "unet").exists():
+                export.take_unet(net, shop.asked.small_out)
         return net.to(shop.device)
 
     @cached_property
@@ -221,7 +223,11 @@ def parse(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=Path("runs/pocket"), help="states, logs, sheets")
     parser.add_argument("--out", type=Path, default=Path("assets/pocket"), help="where the finished model goes")
     parser.add_argument("--small-out", type=Path, default=Path("assets/pocket-small"))
-    parser.add_argument("--begin-from", type=Path, help="a finished model whose weights to go on from")
+    parser.add_argument(
+        "--begin-from",
+        type=Path,
+        help="a finished model whose weights to go on from; the small one goes on from --small-out",
+    )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--size", choices=painter.SIZES, default="pocket", help="`toy` for a quick try")
     parser.add_argument("--scenes", type=int, default=200_000, help="how many scenes to draw")
