@@ -42,7 +42,10 @@ def test_a_branch_beside_an_autoencoder_is_used_where_something_is_kept(tmp_path
     stable_diffusion(tmp_path / "toy")
     bare = load_folder(tmp_path / "toy", "bare")
     vae = AutoencoderKL.from_pretrained(tmp_path / "toy" / "vae")
-    save_keeping(made_for(vae.decoder), tmp_path / "toy" / "vae" / KEEPING)
+    branch = made_for(vae.decoder)
+    for head in branch.heads:
+        torch.nn.init.normal_(head.weight, std=0.3)  # type: ignore[arg-type]
+    save_keeping(branch, tmp_path / "toy" / "vae" / KEEPING)
     spec, memory = load_folder(tmp_path / "toy", "kept"), Memory()
     assert bare.decode_keeping is None and spec.decode_keeping is not None and spec.vae.key != bare.vae.key
     latents, pixels = torch.randn(1, 4, 16, 16), torch.rand(1, 3, 32, 32) * 2 - 1

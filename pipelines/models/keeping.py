@@ -1,15 +1,17 @@
 """A branch beside a decoder that shows it the picture it keeps: what is not repainted survives the autoencoder.
 
-Zhu et al. 2023, "Designing a Better Asymmetric VQGAN" (arXiv:2306.04632): maps of the kept picture stand in for the
-decoder's own wherever nothing may change. diffusers' `AsymmetricAutoencoderKL` has this for latents of 8 pixels alone;
-here it is a file `keeping.safetensors` beside any `AutoencoderKL`, which others load without it and which decodes as
-before where nothing is kept. Trained by `pipelines/training/keeping.py`.
+Zhu et al. 2023, "Designing a Better Asymmetric VQGAN" (arXiv:2306.04632), with one change: what is seen of the kept
+picture is added to the decoder's own maps wherever nothing may change, where there it takes their place. diffusers has
+that for latents of 8 pixels alone, as `AsymmetricAutoencoderKL`; here it is a file `keeping.safetensors` beside any
+`AutoencoderKL`, which others load without it and which decodes as before where nothing is kept. Trained by
+`pipelines/training/keeping.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +25,31 @@ from pipelines.errors import BadCheckpoint
 
 
 class Keeping(nn.Module):
-    """Kept pixels (B, 3, H, W) and a mask (B, 1, H, W), 1 where nothing is kept, to maps for every place of a decoder
-    at which `widths` channels go in; from the finest to the coarsest, each `strides` times smaller than the last."""
+    """Kept pixels (B, 3, H, W) and a mask (B, 1, H, W), 1 where nothing is kept, to what is added at every place of a
+    decoder at which `widths` channels go in; from the finest to the coarsest, each `strides` times smaller than the
+    last. An untrained one adds nothing."""
 
     def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
         pairs = zip((4, *widths[:-1]), widths, strides, strict=True)
         self.layers = nn.ModuleList(nn.Conv2d(given, made, 3, stride, 1) for given, made, stride in pairs)
+        self.heads = nn.ModuleList(nn.Conv2d(2 * width, width, 3, padding=1) for width in widths)
+        for head in self.heads:
+            nn.init.zeros_(head.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(self, pixels: Tensor, mask: Tensor) -> list[Tensor]:
-        """The maps, the finest first."""
+        """What is seen of the picture at every place, the finest first."""
         x, maps = torch.cat([pixels * (1 - mask), mask], 1), []
         for layer in self.layers:
-            x = layer(x)
+            x = functional.silu(layer(x))
             maps.append(x)
-            x = functional.silu(x)
         return maps
+
+    def added(self, place: int, own: Tensor, seen: Tensor) -> Tensor:
+        """What is added to a decoder's own maps at a place, by number from the finest."""
+        answer: Tensor = self.heads[place](torch.cat([own, seen.to(own.dtype)], 1))
+        return answer
 
 
 def made_for(decoder: Any) -> Keeping:
@@ -47,22 +58,22 @@ def made_for(decoder: Any) -> Keeping:
     for block in reversed(decoder.up_blocks):
         widths.append(block.resnets[0].in_channels)
         strides.append(2 if block.upsamplers else 1)
-    # a stride stands before the maps it makes smaller: those that enter a block that enlarges
     return Keeping(widths, strides)
 
 
 @contextmanager
-def shown(decoder: Any, maps: Sequence[Tensor], mask: Tensor) -> Iterator[None]:
-    """A decoder that has the maps in place of its own where the mask keeps, until the block is left."""
+def shown(decoder: Any, branch: Keeping, pixels: Tensor, mask: Tensor) -> Iterator[None]:
+    """A decoder that sees the picture wherever the mask keeps, until the block is left."""
+    maps = branch(pixels, mask)
 
-    def mixed(layer: nn.Module, given: tuple[Tensor, ...], kept: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG001
+    def mixed(place: int, layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG001
         own, *rest = given
         free = functional.adaptive_max_pool2d(mask, own.shape[-2:])
-        return own * free + kept.to(own.dtype) * (1 - free), *rest
+        return own + branch.added(place, own, maps[place]) * (1 - free), *rest
 
     with ExitStack() as stack:
-        for layer, kept in zip((decoder.conv_norm_out, *reversed(decoder.up_blocks)), maps, strict=True):
-            hook = layer.register_forward_pre_hook(lambda layer, given, kept=kept: mixed(layer, given, kept))
+        for place, layer in enumerate((decoder.conv_norm_out, *reversed(decoder.up_blocks))):
+            hook = layer.register_forward_pre_hook(partial(mixed, place))
             stack.callback(hook.remove)
         yield
 
@@ -71,7 +82,7 @@ def decode_keeping(vae: Any, latents: Tensor, pixels: Tensor, mask: Tensor, scal
     """Pixels (B, 3, H, W) of latents, those of the picture wherever `mask` (B, 1, H, W) is 0."""
     kind = next(vae.parameters()).dtype
     seen, free = (each.to(latents.device, kind) for each in (pixels, mask))
-    with shown(vae.decoder, vae.keeping(seen, free), free):
+    with shown(vae.decoder, vae.keeping, seen, free):
         answer: Tensor = vae.decode((latents / scale + shift).to(kind), return_dict=False)[0].float()
     return answer
 

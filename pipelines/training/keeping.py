@@ -43,7 +43,7 @@ def repainted(vae: Any, branch: Any, pixels: Tensor, mask: Tensor, noise: Tensor
     """Pixels as the decoder gives them back from their own latents, shown what the mask keeps of them."""
     with torch.no_grad():
         latents = vae.encode(pixels).latent_dist.mode() + noise
-    with shown(vae.decoder, branch(pixels, mask), mask):
+    with shown(vae.decoder, branch, pixels, mask):
         return torch.as_tensor(vae.decode(latents).sample)
 
 
