@@ -12,12 +12,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from pipelines.training import pocket, polish
+from pipelines.training import export, painter, pocket, polish
 from pipelines.training.album import LARGEST, THINGS, importance
 from pipelines.training.backdrops import Backdrop
 from pipelines.training.captions import words
 from pipelines.training.learner import Budget
 from pipelines.training.linear_code import fit
+from pipelines.training.painter import Painter
 from pipelines.training.partner import Partner
 from pipelines.training.words import make_tokenizer
 from pipelines.training.world import Item, Scene
@@ -167,3 +168,12 @@ def test_a_walk_of_the_painter_from_little_noise_ends_near_where_it_began():
 
     walked = polish.walked(knowing, clean, torch.zeros(4, 3), 200, torch.Generator().manual_seed(1))
     torch.testing.assert_close(walked, clean, atol=1e-4, rtol=1e-4)
+
+
+def test_a_blend_lies_between_what_was_and_what_was_learned() -> None:
+    size = painter.SIZES["toy"]
+    one, other = (Painter(painter.make_unet(size), painter.make_text(make_tokenizer(words()), size)) for _ in range(2))
+    wanted = [old.lerp(new, 0.75) for old, new in zip(one.parameters(), other.parameters(), strict=True)]
+    made = export.blended(other, one, 0.75)
+    for weight, each in zip(made.parameters(), wanted, strict=True):
+        torch.testing.assert_close(weight, each)

@@ -39,6 +39,15 @@ def take_unet(net: Painter, folder: Path) -> None:
     net.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).state_dict())
 
 
+@torch.no_grad()
+def blended(learned: Painter, before: Painter, share: float) -> Painter:
+    """A painter `share` of the way from what it was before a training to what it is behind it, which may paint better
+    than either. Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (arXiv:2109.01903)."""
+    for weight, old in zip(learned.parameters(), before.parameters(), strict=True):
+        weight.copy_(old.lerp(weight, share))
+    return learned
+
+
 def export(learned: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, out: Path) -> None:
     """Write the whole pipeline, weights in fp16, so that diffusers loads it in fp32 unless told otherwise."""
     pipe: Any = StableDiffusionPipeline(

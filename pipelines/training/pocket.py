@@ -217,6 +217,20 @@ def train_painter(shop: Workshop, name: str, minutes: float) -> None:
     teach(Course(name, budget, lectern.loss, examine, show, asked.run, partner), learner)
 
 
+def hand_over(shop: Workshop) -> None:
+    """Stage `export`."""
+    asked = shop.asked
+    learned = export.painter(asked.run / "painter.safetensors", shop.tokenizer, painter.SIZES[asked.size])
+    if asked.share < 1 and asked.begin_from:
+        before = Painter(painter.make_unet(), painter.make_text(shop.tokenizer))
+        export.take(before, asked.begin_from)
+        learned = export.blended(learned, before, asked.share)
+    export.export(learned, shop.learned_autoencoder(), shop.tokenizer, asked.out)
+    shop.code.save(asked.out / CODE)
+    if (asked.run / "small.safetensors").exists():
+        export.export_small(asked.run / "small.safetensors", learned, asked.small_out)
+
+
 def parse(line: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.training.pocket", description=__doc__.split("\n")[0])
@@ -237,6 +251,7 @@ def parse(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=float, default=float("inf"), help="end every stage after so many steps")
     parser.add_argument("--autoencoder-batch", type=int, default=16, help="crops of 128 pixels")
     parser.add_argument("--painter-batch", type=int, default=48, help="pictures")
+    parser.add_argument("--share", type=float, default=1.0, help="of the export from --begin-from to what was learned")
     parser.add_argument("--lone", type=float, default=1.0, help="which share of the scenes of one thing to learn from")
     parser.add_argument("--autoencoder-rate", type=float, default=1e-3)
     parser.add_argument("--painter-rate", type=float, default=1e-3)
@@ -268,11 +283,7 @@ def main(line: list[str] | None = None) -> None:
     if "small" in asked.stages:
         train_painter(shop, "small", asked.small_minutes)
     if "export" in asked.stages:
-        learned = export.painter(asked.run / "painter.safetensors", shop.tokenizer, painter.SIZES[asked.size])
-        export.export(learned, shop.learned_autoencoder(), shop.tokenizer, asked.out)
-        shop.code.save(asked.out / CODE)
-        if (asked.run / "small.safetensors").exists():
-            export.export_small(asked.run / "small.safetensors", learned, asked.small_out)
+        hand_over(shop)
 
 
 if __name__ == "__main__":
