@@ -73,11 +73,16 @@ def decoded(spec: ModelSpec, memory: Memory, latents: Tensor) -> Image.Image:
 
 
 def joined(
-    tiles: Sequence[Tile], factor: int, size: tuple[int, int], part: Callable[[Tile], Image.Image]
+    tiles: Sequence[Tile],
+    factor: int,
+    size: tuple[int, int],
+    part: Callable[[Tile], Image.Image],
+    onto: Image.Image | None = None,
 ) -> Generator[int, None, Image.Image]:
     """A picture of a size from what `part` gives for each tile, `factor` pixels a unit: its inner box and its border to
-    the left and above, over which it fades in. Yields how many tiles are done."""
-    whole, done = Image.new("RGB", size), 0
+    the left and above, over which it fades in; painted over `onto` where that is given. Yields how many tiles are
+    done."""
+    whole, done = onto or Image.new("RGB", size), 0
     for _, line in groupby(tiles, lambda tile: tile.inner[1]):
         band, top, fade = None, 0, 0
         for tile in line:
@@ -90,6 +95,28 @@ def joined(
         if band:
             _lay(whole, band, (0, top), fade * factor, upright=True)
     return whole
+
+
+def unpainted(picture: Image.Image, tiles: Sequence[Tile], factor: int) -> Callable[[Tile], Image.Image]:
+    """Tile -> its outer box of a picture as it was, while `joined` paints over it: before a line of tiles is, what the
+    next one will read is kept."""
+    lines = list(dict.fromkeys((tile.outer[1], tile.outer[3]) for tile in tiles))
+    kept: dict[int, Image.Image] = {}
+
+    def line(k: int) -> Image.Image:
+        top, bottom = (edge * factor for edge in lines[k])
+        return picture.crop((0, top, picture.width, bottom))
+
+    def read(tile: Tile) -> Image.Image:
+        k = lines.index((tile.outer[1], tile.outer[3]))
+        for near in (k, k + 1):
+            if near not in kept and near < len(lines):
+                kept[near] = line(near)
+        kept.pop(k - 1, None)
+        left, _, right, _ = (edge * factor for edge in tile.outer)
+        return kept[k].crop((left, 0, right, kept[k].height))
+
+    return read
 
 
 def _decoded_tile(spec: ModelSpec, vae: Any, latents: Tensor, tile: Tile) -> Image.Image:

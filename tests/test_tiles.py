@@ -11,8 +11,8 @@ from pipelines.evidence import held, residual, unexplained
 from pipelines.frames import Box
 from pipelines.models import ModelSpec
 from pipelines.models.compact import Compact
-from pipelines.mosaic import BORDER, STEP, decoded, encoded, filled, side_of, tiled
-from pipelines.tiles import alike, overlapping, shifted
+from pipelines.mosaic import BORDER, STEP, decoded, encoded, filled, joined, side_of, tiled, unpainted
+from pipelines.tiles import Tile, alike, overlapping, shifted
 from tests.accounting import host
 
 SIZES = [(1, 1), (3, 5000), (64, 64), (65, 63), (200, 130), (96, 97)]
@@ -94,6 +94,22 @@ def test_a_convolutional_network_gives_the_same_on_tiles_as_on_the_whole(size: t
     assert torch.allclose(parts, whole, atol=1e-4)
 
 
+def test_a_picture_can_be_painted_over_while_its_tiles_are_read_as_they_were() -> None:
+    levels = np.random.default_rng(1).integers(0, 255, (80, 64, 3), dtype=np.uint8)
+    picture, tiles = Image.fromarray(levels), overlapping((16, 20), 6, 2)
+    read, seen = unpainted(picture, tiles, 4), []
+
+    def part(tile: Tile) -> Image.Image:
+        box = [edge * 4 for edge in tile.outer]
+        seen.append(np.array_equal(np.asarray(read(tile)), levels[box[1] : box[3], box[0] : box[2]]))
+        right, down = (4 * edge for edge in tile.kept()[2:])
+        return Image.new("RGB", (right, down), "red")
+
+    drawing = joined(tiles, 4, picture.size, part, picture)
+    assert len(list(drawing)) == len(tiles) == len(seen) and all(seen)
+    assert (np.asarray(picture) == (255, 0, 0)).all()
+
+
 def test_the_halo_is_no_wider_than_the_network_sees() -> None:
     torch.manual_seed(0)
     net = Compact(8, 2)
@@ -124,7 +140,7 @@ def test_what_is_held_to_the_evidence_explains_it(small: tuple[int, int]) -> Non
 def test_strips_shrink_as_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
     large, small = photograph(150, 301), photograph(60, 111)
     whole = unexplained(large, small)
-    monkeypatch.setattr("pipelines.evidence.ROWS", 17)
+    monkeypatch.setattr("pipelines.evidence.at_once", lambda width: 17)
     assert np.abs(unexplained(large, small) - whole).max() < 0.01
 
 

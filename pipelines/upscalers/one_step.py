@@ -51,34 +51,36 @@ class OneStep(Upscaler):
         from pipelines.pictures import to_pictures, to_pixels
         from pipelines.tiles import overlapping
 
-        plain = yield from quietly(Compact(restore=self.restore)(picture, size, request, memory))
+        large = yield from quietly(Compact(restore=self.restore)(picture, size, request, memory))
         spec = models[BASE]
         yield Stage("Reading the picture")
         cond, factor, begun = encoded(spec, memory, ""), spec.factor, time.monotonic()
-        large = mosaic.filled(plain, mosaic.STEP * factor)
+        large = mosaic.filled(large, mosaic.STEP * factor)
         tiles = overlapping((large.width // factor, large.height // factor), SIDE, BORDER)
+        plain = mosaic.unpainted(large, tiles, factor)
         with memory.use(one_step_part(FILE, spec)) as ours:
             predict = spec.predictor(ours.net)
 
             def sharpened(tile: Tile) -> Image:
                 memory.check()
-                left, top, right, bottom = (edge * factor for edge in tile.outer)
-                pixels = to_pixels(large.crop((left, top, right, bottom))).to(memory.device.torch)
+                pixels = to_pixels(plain(tile)).to(memory.device.torch)
                 seen, _ = restored(ours.ends, predict, pixels, cond, self.restore)
                 right, bottom = (edge * factor for edge in tile.kept()[2:])
                 return to_pictures(pixels.lerp(seen, self.creativity)[..., :bottom, :right])[0]
 
-            drawing = mosaic.joined(tiles, factor, large.size, sharpened)
+            drawing = mosaic.joined(tiles, factor, large.size, sharpened, large)
             while True:
                 try:
                     done = next(drawing)
-                except StopIteration as end:
-                    painted: Image = end.value
+                except StopIteration:
                     break
                 left = (time.monotonic() - begun) / done * (len(tiles) - done)
                 yield Progress(done, len(tiles), seconds_left=left)
-        painted = painted.crop((0, 0, *size))
-        return painted if self.restore else evidence.held(painted, picture, rounds=2, smooth=COARSE * self.creativity)
+        if large.size != size:
+            large = large.crop((0, 0, *size))
+        if self.restore:
+            return large
+        return evidence.held(large, picture, rounds=2, smooth=COARSE * self.creativity, spare=True)
 
     def beside(self, memory: Memory) -> int:
         """The built-in model and the maps of one tile, and the compact network that goes before."""
