@@ -33,7 +33,7 @@ class Attention:
     sought: Mapping[str, Sought]
     watched: Sequence[Any] = ()
     spots: dict[str, Tensor] = field(default_factory=dict)  # (n, T), 1 where the word's tokens stand
-    said: dict[str, bool] = field(default_factory=dict)  # whether a prompt of this pass has the word
+    said: dict[str, Tensor] = field(default_factory=dict)  # (n,), whether the prompt of each row has the word
     maps: dict[tuple[str, nn.Module], list[Tensor]] = field(default_factory=dict)
 
     def predicting(self, predict: Predict) -> Predict:
@@ -44,7 +44,8 @@ class Attention:
             for name, each in self.sought.items():
                 rows = torch.stack([spots_in(cond, each.tokens, length) for cond in conds])  # (conds, T)
                 self.spots[name] = rows.repeat_interleave(len(x), 0).to(x.device)
-                self.said[name] = any(is_said(cond, each.tokens) for cond in conds)
+                said = torch.tensor([is_said(cond, each.tokens) for cond in conds])
+                self.said[name] = said.repeat_interleave(len(x), 0).to(x.device)
             self.maps.clear()
             return predict(x, sigma, conds)
 
@@ -74,12 +75,22 @@ class Attention:
         return {name: partial(of, name) for name in self.sought}
 
     def awake(self, name: str) -> Callable[[Tensor], Tensor]:
-        """answer -> 1 where a prompt has the word and 0 where none has.
+        """answer -> 1 where a prompt of the pass has the word and 0 where none has.
 
         The empty prompt beside it is changed, too: guidance goes on from their difference, and would else enlarge what
-        the change does to the place.
+        the change does to the place. Where prompts of one pass have other words, each is changed by its own alone.
         """
-        return lambda answer: answer.new_full((), float(self.said.get(name, True)))
+
+        def on(answer: Tensor) -> Tensor:
+            own = self.said.get(name)
+            if own is None or not own.any():
+                return answer.new_full((), float(own is None))
+            others = torch.stack([said for other, said in self.said.items() if other != name] or [own & ~own]).any(0)
+            if not (others & ~own).any() or len(own) != len(answer):
+                return answer.new_ones(())
+            return own.to(answer).view(-1, *[1] * (answer.dim() - 1))
+
+        return on
 
     def where(self, name: str, transformer: nn.Module) -> Callable[[Tensor], Tensor]:
         """answer -> 1 where the word is looked at and 0 elsewhere, shaped to multiply it."""
