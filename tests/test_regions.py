@@ -34,6 +34,20 @@ def test_each_part_leads_its_own_stretch(along: str) -> None:
         torch.testing.assert_close(end, torch.full_like(end, 0.5 + 2 * (level - 0.5)), rtol=1e-4, atol=1e-3)
 
 
+def test_what_stands_in_the_middle_of_what_is_seen_comes_to_the_middle_of_its_stretch() -> None:
+    middle = torch.zeros_like(X)
+    middle[..., 4] = 1.0
+
+    def predict(x: Tensor, sigma: Tensor, conds: list[Cond]) -> list[Tensor]:
+        return [torch.zeros_like(x) if int(each.extras["ids"][0, 0]) == 9 else middle for each in conds]
+
+    whole = replace(cond(1), parts=((1.0, cond(1)), (1.0, cond(2))))
+    found = guidances["regions"](scale=1.0)(predict, X, SIGMA, whole, cond(9))  # type: ignore[call-arg]
+    assert found[0, 0, 0].gt(0.9).nonzero().flatten().tolist() == [2, 6]
+    same = guidances["regions"](scale=1.0)(lambda x, sigma, conds: [x], X, SIGMA, whole, cond(9))  # type: ignore[call-arg]
+    torch.testing.assert_close(same, X)
+
+
 def test_one_part_alone_is_guided_as_ever() -> None:
     predict = knowing({1: 1.0, 9: 0.5})
     assert torch.equal(

@@ -25,7 +25,8 @@ class Regions(Composable):
     """Paints `a cat on the left AND a dog on the right` side by side: each part of the prompt leads its own stretch.
 
     Bar-Tal et al. 2023, "MultiDiffusion", Section 4.2 (arXiv:2302.08113): the mean of what each prompt estimates, by
-    masks. Stretches are equal and in order; what NOT joins leads nowhere. Several taught words keep apart so.
+    masks. Stretches are equal and in order; what NOT joins leads nowhere. From left to right each part is asked with
+    its stretch in the middle of what the network sees, where things are used to be. Several taught words keep apart so.
     """
 
     title = "Side by side (AND)"
@@ -38,11 +39,12 @@ class Regions(Composable):
         parts = [part for weight, part in cond.parts or ((1.0, cond),) if weight > 0]
         if len(parts) < 2:
             return super().__call__(predict, x, sigma, cond, uncond)
-        negative, *estimates = predict(x, sigma, [uncond, *parts])
-        dim = -1 if self.along == "across" else -2
-        masks = stretches(x.shape[dim], len(parts)).to(x)
-        masks = masks if dim == -1 else masks[..., None]  # (parts, W) or (parts, H, 1)
-        lead = torch.stack([mask * estimate for mask, estimate in zip(masks, estimates, strict=True)]).sum(0)
+        (negative,), dim = predict(x, sigma, [uncond]), -1 if self.along == "across" else -2
+        masks, lead = stretches(x.shape[dim], len(parts)).to(x), torch.zeros_like(x)
+        for k, (mask, part) in enumerate(zip(masks, parts, strict=True)):
+            away = round(((k + 0.5) / len(parts) - 0.5) * x.shape[-1]) if dim == -1 else 0
+            (estimate,) = predict(x.roll(-away, -1), sigma, [part])
+            lead += (mask if dim == -1 else mask[:, None]) * estimate.roll(away, -1)
         return negative + self.scale * (lead - negative)
 
 

@@ -44,6 +44,7 @@ KINDS = {  # what a person would say each of them is, in a word of the model's w
 WORDS = ("zorp", "quib", "vlim", "drux", "fenk", "glaw", "hyst", "jorv", "kelm", "mupt", "nirg", "plov", "rusk", "skeb",
          "twol", "wexa")  # fmt: skip
 PICTURES = 4  # of each subject
+SIDES = 2.0  # guidance of two subjects side by side
 FEW = Path(__file__).parents[2] / "assets" / "adapters"
 FEW_STEPS: dict[str, Any] = {
     "steps": 4,
@@ -96,9 +97,11 @@ class School:
             except StopIteration as end:
                 return end.value
 
-    def paint(self, prompt: str, seed: int, worn: Mapping[str, float] | None = None, few: bool = False) -> Image:
+    def paint(
+        self, prompt: str, seed: int, worn: Mapping[str, float] | None = None, few: bool = False, **more: Any
+    ) -> Image:
         """A picture, with adapters at these weights; one whose word is in the prompt is on unless it is named."""
-        values: Row = models["pocket"].defaults | {"steps": self.steps}
+        values: Row = models["pocket"].defaults | {"steps": self.steps, **more}
         if few:
             values |= self.few or {}
         elif taught(prompt):
@@ -184,10 +187,11 @@ def right(school: School, count: int, worn: Mapping[str, float] | None = None) -
 
 
 def together(school: School, one: Subject, other: Subject, prompts: int) -> list[bool]:
-    """Whether both of two subjects are in each picture that asks for both."""
-    given = []
+    """Whether both of two subjects are in each picture that asks for both, each for its own side."""
+    given, guidance = [], {"name": "regions", "knobs": {"scale": SIDES}}
     for words, _, seed in one.prompts[:prompts]:
-        picture = school.paint(f"a {one.word} and a {other.word} {words}", seed + 1000)
+        prompt = f"a {one.word} {words} AND a {other.word} {words}"
+        picture = school.paint(prompt, seed + 1000, guidance=guidance)
         given.append(school.sees(picture, one.thing, other.thing))
     return given
 
