@@ -42,7 +42,7 @@ Tries = Annotated[
         step=1,
     ),
 ]
-AGAIN = 0.6  # strength of the second look: of 100 things 72 % come out, 57 % without; at 1 surroundings suffer
+AGAIN = 0.6  # strength of the second look: of 100 things 81 % come out, 60 % without; at 1 surroundings suffer
 
 
 class Inpaint(Masked):
