@@ -28,7 +28,7 @@ def test_instant_is_four_evaluations_by_an_adapter_that_ships() -> None:
         np.asarray(result_of(run(each, memory, NoShelf())).pictures[0].picture, int)
         for each in (request, request.model_copy(update={"adapters": ()}))
     )
-    assert abs(instant - plain).mean() > 5
+    assert abs(instant - plain).mean() > 2  # levels; 0 where the adapter is not worn
 
 
 def test_previews_of_the_built_in_model_are_half_its_size_and_near_the_picture() -> None:
