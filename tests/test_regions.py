@@ -28,7 +28,7 @@ def test_each_part_leads_its_own_stretch(along: str) -> None:
     whole = replace(cond(1), parts=((1.0, cond(1)), (1.0, cond(2)), (-1.0, cond(3))))
     method = guidances["regions"](scale=2.0, along=along)  # type: ignore[call-arg]
     found = method(knowing({1: 1.0, 2: 5.0, 9: 0.5}), X, SIGMA, whole, cond(9))  # what NOT joins is not asked for
-    assert found.shape == X.shape
+    assert found.shape == X.shape and method.asked("a AND b NOT c") == 3 and method.asked("a NOT c") == 3
     ends = (found[..., 0], found[..., -1]) if along == "across" else (found[..., 0, :], found[..., -1, :])
     for end, level in zip(ends, (1.0, 5.0), strict=True):
         torch.testing.assert_close(end, torch.full_like(end, 0.5 + 2 * (level - 0.5)), rtol=1e-4, atol=1e-3)

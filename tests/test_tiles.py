@@ -1,5 +1,6 @@
 """Tiles cover a picture once, lie where they should, and give what the whole would."""
 
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
@@ -76,16 +77,19 @@ def test_a_tile_too_small_for_the_network_is_a_mistake() -> None:
         shifted((100, 100), 4, 4, Random(0))
 
 
+@pytest.mark.parametrize(("cut", "side"), [(overlapping, 13), (alike, 21)])
 @pytest.mark.parametrize("times", [2, 4])
 @pytest.mark.parametrize("size", [(45, 31), (1, 1), (3, 70)], ids=str)
-def test_a_convolutional_network_gives_the_same_on_tiles_as_on_the_whole(size: tuple[int, int], times: int) -> None:
+def test_a_convolutional_network_gives_the_same_on_tiles_as_on_the_whole(
+    size: tuple[int, int], times: int, cut: Callable[[tuple[int, int], int, int], list[Tile]], side: int
+) -> None:
     torch.manual_seed(0)
     net = Compact(8, 2)
     for each in net.parameters():
         each.data.normal_(0, 0.2)
     pixels = torch.randn(1, 3, size[1], size[0])
     whole, parts = net(pixels, times, 0.3), torch.zeros(1, 3, size[1] * times, size[0] * times)
-    for tile in (*overlapping(size, 13, net.halo), *alike(size, 21, net.halo)):
+    for tile in cut(size, side, net.halo):
         left, top, right, bottom = tile.outer
         found = net(pixels[..., top:bottom, left:right], times, 0.3)
         a, b, c, d = tile.kept(times)

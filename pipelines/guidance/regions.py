@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pipelines.guidance import guidances
 from pipelines.guidance.composable import Composable
 from pipelines.knobs import knob
+from pipelines.prompts import clauses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,10 @@ class Regions(Composable):
     title = "Side by side (AND)"
 
     along: Along = "across"
+
+    def asked(self, prompt: str) -> float:
+        leading = [each for each in clauses(prompt) if each.weight > 0]
+        return super().asked(prompt) if len(leading) < 2 else 1 + len(leading)
 
     def __call__(self, predict: Predict, x: Tensor, sigma: Tensor, cond: Cond, uncond: Cond) -> Tensor:
         import torch

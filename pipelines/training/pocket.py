@@ -222,7 +222,8 @@ def hand_over(shop: Workshop) -> None:
     asked = shop.asked
     learned = export.painter(asked.run / "painter.safetensors", shop.tokenizer, painter.SIZES[asked.size])
     if asked.share < 1 and asked.begin_from:
-        before = Painter(painter.make_unet(), painter.make_text(shop.tokenizer))
+        size = painter.SIZES[asked.size]
+        before = Painter(painter.make_unet(size), painter.make_text(shop.tokenizer, size))
         export.take(before, asked.begin_from)
         learned = export.blended(learned, before, asked.share)
     export.export(learned, shop.learned_autoencoder(), shop.tokenizer, asked.out)
