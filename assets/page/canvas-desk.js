@@ -85,6 +85,7 @@ document.addEventListener('paste', (event) => {
 });
 window.addEventListener('palimpsest:generate', async () => {
   if (!root.offsetParent) return;
+  await pull.told();
   if (!(await settled())) return;
   const held = { source: state.picture?.name || '', ...pull.said() };
   trigger('generate', kept === version ? { ...held, mask: known } : held);

@@ -20,7 +20,7 @@ const pull = {
     }
     if (!kind) return;
     const of = state.picture?.name || '';
-    if (of !== this.of) Object.assign(this, { of, chosen: -1, past: [], future: [], known: null, pending: null }); // another picture has its own
+    if (of !== this.of) { clearTimeout(this.timer); Object.assign(this, { of, chosen: -1, past: [], future: [], known: null, pending: null, timer: 0 }); } // another picture has its own
     this.gesture = value.gesture;
     const other = value.other?.name && value.other.mask ? value.other : null;
     if (`${other?.name}${other?.mask}` !== `${this.other?.name}${this.other?.mask}`) this.bring(other);
@@ -59,11 +59,18 @@ const pull = {
   tell() {
     this.pending = this.text();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      if (this.kind === 'arrows') trigger('arrowed', { arrows: this.text() });
-      else trigger('placed', { to: this.to ? this.to.join(',') : '', size: this.size });
-    }, RESTS);
+    this.timer = setTimeout(() => this.send(), RESTS);
     dress();
+  },
+  send() {
+    this.timer = 0;
+    if (this.kind === 'arrows') trigger('arrowed', { arrows: this.text() });
+    else trigger('placed', { to: this.to ? this.to.join(',') : '', size: this.size });
+  },
+  // Resolves once the server has answered to what was pulled, so that no answer comes after that to what follows.
+  async told() {
+    if (this.timer && this.pending !== null) { clearTimeout(this.timer); this.send(); }
+    for (let waited = 0; this.pending !== null && waited < 5000; waited += 50) await new Promise((resolve) => setTimeout(resolve, 50));
   },
   // Whether there is something for a button to do.
   may(deed) {

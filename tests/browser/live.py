@@ -92,3 +92,17 @@ def chosen(radio: Locator) -> None:
             continue
         return
     expect(radio).to_be_checked()
+
+
+def typed(box: Locator, text: str, shown: Locator) -> None:
+    """Type a value of one's own into a list and press Enter, until `shown` has it; a page that is being drawn anew may
+    lose what is typed, and a person types again."""
+    for _ in range(5):
+        box.fill(text)
+        box.press("Enter")
+        try:
+            expect(shown).to_contain_text(text, timeout=4000)
+        except AssertionError:
+            continue
+        return
+    expect(shown).to_contain_text(text)

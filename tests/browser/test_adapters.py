@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from pipelines.models.adapters import adapter_of, adapters
 from pipelines.models.headers import recognised
-from tests.browser.live import Live
+from tests.browser.live import Live, typed
 from tests.browser.test_page import state, submitted, write
 from tests.tiny import adapters as tiny
 from tests.tiny.checkpoints import stable_diffusion
@@ -35,10 +35,7 @@ def styles(tmp_path: Path) -> Iterator[None]:
 def test_an_adapter_is_typed_or_picked_and_kept_over_a_reload(page: Page, studio: Live) -> None:
     write(page, "a red cat")
     page.get_by_role("button", name="Advanced").first.click()
-    box = page.locator("#knob-adapters input").first
-    box.fill("ink:0.5")
-    box.press("Enter")
-    expect(page.locator("#knob-adapters").first).to_contain_text("ink:0.5")
+    typed(page.locator("#knob-adapters input").first, "ink:0.5", page.locator("#knob-adapters").first)
     page.keyboard.press("Escape")
     request = submitted(page, studio)
     assert [str(each) for each in request.adapters] == ["ink:0.5"]

@@ -5,6 +5,7 @@ and the next goes on from what it made.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from pipelines.events import Event, Progress
+from pipelines.job import Job
 from tests.browser.live import Live
 
 SIDE = 64
@@ -32,6 +35,19 @@ def afresh(studio: Live) -> Iterator[Live]:
     for name in ("tab Drag", "drag", "move"):
         studio.library.remember("", name, {})
     yield studio
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which a step takes so long that a drag does not end before somebody stops it."""
+    say = Job.say
+
+    def late(job: Job, event: Event) -> None:
+        say(job, event)
+        if isinstance(event, Progress):
+            time.sleep(0.4)
+
+    monkeypatch.setattr(Job, "say", late)
 
 
 def opened(visit: Any, studio: Live, mode: str = "Drag", **settings: Any) -> Page:
@@ -126,7 +142,7 @@ def test_a_drag_runs_and_the_next_goes_on_from_its_result(afresh: Live, visit: A
     holds(page, "arrows", "20,20 > 36,30")
 
 
-def test_who_stops_goes_on_from_the_best_so_far(afresh: Live, visit: Any) -> None:
+def test_who_stops_goes_on_from_the_best_so_far(afresh: Live, visit: Any, slow: None) -> None:
     page = opened(visit, afresh)
     bring(page, 3)
     first = page.locator(f"{BOARD} .canvas").get_attribute("data-picture")
