@@ -13,13 +13,14 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from pipelines.training import export, painter, pocket, polish
-from pipelines.training.album import LARGEST, THINGS, importance
+from pipelines.training.album import LARGEST, THINGS, importance, shares
 from pipelines.training.backdrops import Backdrop
 from pipelines.training.captions import words
 from pipelines.training.learner import Budget
 from pipelines.training.linear_code import fit
 from pipelines.training.painter import Painter
 from pipelines.training.partner import Partner
+from pipelines.training.sampling import sort_of
 from pipelines.training.words import make_tokenizer
 from pipelines.training.world import Item, Scene
 
@@ -146,6 +147,25 @@ def test_places_where_things_are_count_more():
 def test_places_of_small_things_count_more_than_those_of_large_ones():
     where = importance(Scene((Item("cat", 0.5, 0.5, "small", 0.22),), Backdrop("red", 1)), 256, 256)
     assert where[8, 8] == pytest.approx(THINGS * LARGEST / 0.22) and where[0, 0] == 1
+
+
+def test_of_a_sort_of_scenes_only_its_share_is_learned_from(run):
+    album = pocket.Workshop(pocket.parse(["--run", str(run)])).album("train", 250)
+    parts = []
+    for given in (shares("single-medium=0.05,twins=1"), {}):
+        taken = album.batch(1, 1, 300, given).latents
+        page = next(each for each in album.pages if each.latents.shape[1:] == taken.shape[1:])
+        known = torch.from_numpy(page.latents.copy()).float().flatten(1)
+        numbers = torch.cdist(taken.flatten(1), known).argmin(1).tolist()
+        parts.append(sum(sort_of(page.scene(number)) == "single-medium" for number in numbers) / len(numbers))
+    assert parts[0] < 0.06 and parts[1] > 0.12
+
+
+@pytest.mark.parametrize("text", ["single=0.5", "pair", "pair=0", "trio=1.5", "pair=few"])
+def test_a_share_that_cannot_be_is_refused_with_what_there_is(text, capsys):
+    with pytest.raises(SystemExit):
+        pocket.parse(["--shares", text])
+    assert "--shares" in capsys.readouterr().err
 
 
 def test_an_autoencoder_learns_to_read_what_the_painter_writes_and_goes_on_after_a_stop(run, tmp_path):

@@ -1,7 +1,8 @@
 """Drawn scenes as latents, rendered once by all cores and kept in one file per shape; sentences are made afresh."""
 
+import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from pipelines.training.autoencoder import to_pixels
 from pipelines.training.linear_code import CHANNELS, PATCH, LinearCode
+from pipelines.training.sampling import SORTS, sort_of
 from pipelines.training.scenes import Split, caption, draw, sample_scene, stream
 from pipelines.training.world import Scene
 
@@ -74,17 +76,29 @@ class Album:
 
     pages: tuple[Page, ...]
 
-    def batch(self, seed: int, step: int, size: int, lone: float = 1.0) -> Examples:
-        """The examples of a step, all of one shape; shapes come as often as SHAPES says. Of the scenes of one thing
-        only the share `lone` (above 0) is taken."""
+    def batch(self, seed: int, step: int, size: int, shares: Mapping[str, float] = {}) -> Examples:
+        """The examples of a step, all of one shape; shapes come as often as SHAPES says. Of the scenes of a sort only
+        its share (above 0; 1 if not given) is taken."""
         rng = Random(f"{seed} album {step}")
         page = rng.choices(self.pages, [SHAPES[page.shape] for page in self.pages])[0]
         numbers: list[int] = []
         while len(numbers) < size:
             number = rng.randrange(len(page.latents))
-            if lone == 1 or len(page.scene(number).items) > 1 or rng.random() < lone:
+            if not shares or rng.random() < shares.get(sort_of(page.scene(number)), 1.0):
                 numbers.append(number)
         return page.take(numbers, rng)
+
+
+def shares(text: str) -> dict[str, float]:
+    """Sorts of scenes and the share of each, above 0 and at most 1. Raises ArgumentTypeError."""
+    try:
+        pairs = [each.split("=") for each in text.split(",")]
+        given = {SORTS[SORTS.index(sort)]: float(share) for sort, share in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like pair=0.7,trio=1 of {', '.join(SORTS)}") from None
+    if not all(0 < share <= 1 for share in given.values()):
+        raise argparse.ArgumentTypeError(f"{text!r}: shares lie above 0 and are at most 1")
+    return given
 
 
 def make_album(folder: Path, split: Split, count: int, code: LinearCode, workers: int | None = None) -> Album:

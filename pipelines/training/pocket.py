@@ -23,7 +23,7 @@ from transformers import CLIPTokenizer
 
 from pipelines.device import Device
 from pipelines.training import autoencoder, export, painter
-from pipelines.training.album import Album, make_album
+from pipelines.training.album import Album, make_album, shares
 from pipelines.training.captions import words
 from pipelines.training.learner import Budget, Course, Learner, teach
 from pipelines.training.linear_code import LinearCode, fit
@@ -180,7 +180,7 @@ class Lectern:
     def error(self, net: Any, source: Album, step: int, batch: int, even: bool) -> Tensor:
         """The loss on examples of a source."""
         shop = self.shop
-        latents, sentences, where = source.batch(shop.asked.seed, step, batch, 1.0 if even else shop.asked.lone)
+        latents, sentences, where = source.batch(shop.asked.seed, step, batch, {} if even else shop.asked.shares)
         generator = shop.generator(step)
         tokens = painter.tokenize(shop.tokenizer, painter.drop_sentences(sentences, generator)).to(shop.device)
         alphas, weights = painter.make_scheduler().alphas_cumprod, None if even else where.to(shop.device)
@@ -253,7 +253,9 @@ def parse(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--autoencoder-batch", type=int, default=16, help="crops of 128 pixels")
     parser.add_argument("--painter-batch", type=int, default=48, help="pictures")
     parser.add_argument("--share", type=float, default=1.0, help="of the export from --begin-from to what was learned")
-    parser.add_argument("--lone", type=float, default=1.0, help="which share of the scenes of one thing to learn from")
+    parser.add_argument(
+        "--shares", type=shares, default={}, help="of the scenes of a sort, to learn from: pair=0.5,twins=0.7"
+    )
     parser.add_argument("--autoencoder-rate", type=float, default=1e-3)
     parser.add_argument("--painter-rate", type=float, default=1e-3)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")

@@ -18,6 +18,7 @@ Kind = Literal["single", "pair", "twins", "triplets", "trio"]
 Span = tuple[float, float]  # shorter side / width, shorter side / height
 
 KINDS: dict[Kind, float] = {"single": 0.46, "pair": 0.26, "twins": 0.10, "triplets": 0.09, "trio": 0.09}
+SORTS = ("single-small", "single-medium", "single-big", "pair", "twins", "triplets", "trio")
 SCALES: dict[Size, float] = {"small": 0.19, "medium": 0.39, "big": 0.62}
 PAIR_SCALES: dict[Size, float] = {**SCALES, "big": 0.58}
 THREE_SCALE = 0.26  # three things in a row must fit
@@ -48,6 +49,16 @@ def sample_scene(
             break
     items = (Item(name, *at, size, scale) for name, at, size, scale in zip(names, grid, sizes, scales, strict=True))
     return Scene(tuple(items), sample_backdrop(rng))
+
+
+def sort_of(scene: Scene) -> str:
+    """One of SORTS: the kind that a scene was sampled as, and of one thing how large it is."""
+    count, different = len(scene.items), len({item.thing for item in scene.items})
+    if count == 1:
+        return f"single-{scene.items[0].size}"
+    if count == 2:
+        return "twins" if different == 1 else "pair"
+    return "triplets" if different == 1 else "trio"
 
 
 def sample_backdrop(rng: Random) -> Backdrop:
