@@ -7,7 +7,6 @@ read with a border around them, and what is decoded fades from one into the next
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from itertools import groupby
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -82,39 +81,36 @@ def joined(
     """A picture of a size from what `part` gives for each tile, `factor` pixels a unit: its inner box and its border to
     the left and above, over which it fades in; painted over `onto` where that is given. Yields how many tiles are
     done."""
-    whole, done = onto or Image.new("RGB", size), 0
-    for _, line in groupby(tiles, lambda tile: tile.inner[1]):
-        band, top, fade = None, 0, 0
-        for tile in line:
-            piece = part(tile)
-            left, top, fade = tile.outer[0] * factor, tile.outer[1] * factor, tile.inner[1] - tile.outer[1]
-            band = band or Image.new("RGB", (size[0], piece.height))
-            _lay(band, piece, (left, 0), (tile.inner[0] - tile.outer[0]) * factor, upright=False)
-            done += 1
-            yield done
-        if band:
-            _lay(whole, band, (0, top), fade * factor, upright=True)
+    whole = onto or Image.new("RGB", size)
+    for done, tile in enumerate(tiles, 1):
+        fades = ((tile.inner[axis] - tile.outer[axis]) * factor for axis in (0, 1))
+        _lay(whole, part(tile), (tile.outer[0] * factor, tile.outer[1] * factor), *fades)
+        yield done
     return whole
 
 
 def unpainted(picture: Image.Image, tiles: Sequence[Tile], factor: int) -> Callable[[Tile], Image.Image]:
-    """Tile -> its outer box of a picture as it was, while `joined` paints over it: before a line of tiles is, what the
-    next one will read is kept."""
-    lines = list(dict.fromkeys((tile.outer[1], tile.outer[3]) for tile in tiles))
-    kept: dict[int, Image.Image] = {}
-
-    def line(k: int) -> Image.Image:
-        top, bottom = (edge * factor for edge in lines[k])
-        return picture.crop((0, top, picture.width, bottom))
+    """Tile -> its outer box of a picture as it was, while `joined` paints over it, line by line: of what the tiles to
+    the right and below will read of a tile's inside, strips are kept."""
+    above: dict[int, Image.Image] = {}  # by the upper edge of the inner boxes that they lie on
+    beside = Image.new("RGB", (0, 0))
+    borders = [max(tile.inner[axis] - tile.outer[axis] for tile in tiles) * factor for axis in (0, 1)]
 
     def read(tile: Tile) -> Image.Image:
-        k = lines.index((tile.outer[1], tile.outer[3]))
-        for near in (k, k + 1):
-            if near not in kept and near < len(lines):
-                kept[near] = line(near)
-        kept.pop(k - 1, None)
-        left, _, right, _ = (edge * factor for edge in tile.outer)
-        return kept[k].crop((left, 0, right, kept[k].height))
+        nonlocal above, beside
+        left, top, right, bottom = (edge * factor for edge in tile.outer)
+        start, lower = tile.inner[1] * factor, tile.inner[3] * factor
+        if lower not in above:  # the first of its line
+            above = {edge: strip for edge, strip in above.items() if edge == start}
+            above[lower] = picture.crop((0, max(0, lower - borders[1]), picture.width, lower))
+        seen = picture.crop((left, top, right, bottom))
+        if top < start:
+            seen.paste(above[start].crop((left, 0, right, start - top)), (0, 0))
+        if left < tile.inner[0] * factor:
+            seen.paste(beside, (0, 0))
+        end = tile.inner[2] * factor - left
+        beside = seen.crop((end - borders[0], 0, end, seen.height))
+        return seen
 
     return read
 
@@ -149,14 +145,13 @@ def side_of(spec: ModelSpec) -> int:
     return max(2 * STEP, spec.side // spec.factor // STEP * STEP)
 
 
-def _lay(below: Image.Image, part: Image.Image, corner: tuple[int, int], fade: int, upright: bool) -> None:
-    """Puts a part over a picture; over its first `fade` columns, or rows, it fades in."""
-    edge = part.height if upright else part.width
-    ramp = np.full(edge, 255, np.uint8)
-    ramp[:fade] = np.linspace(0, 255, fade + 2)[1:-1].round()
-    mask = Image.fromarray(
-        np.tile(ramp[:, None] if upright else ramp, (1, part.width) if upright else (part.height, 1))
+def _lay(below: Image.Image, part: Image.Image, corner: tuple[int, int], left: int, top: int) -> None:
+    """Puts a part over a picture; over its first `left` columns and `top` rows it fades in."""
+    across, down = (
+        np.minimum(1, (np.arange(edge) + 1) / (fade + 1)).astype(np.float32)
+        for edge, fade in ((part.width, left), (part.height, top))
     )
+    mask = Image.fromarray((255 * down[:, None] * across).round().astype(np.uint8))
     below.paste(part, corner, mask)
 
 
