@@ -75,9 +75,9 @@ class Form:
         return validated(self.request, fields)  # type: ignore[no-any-return]
 
     def show(self, request: Request, before: Request | None = None) -> list[Any]:
-        """A value for every control, so that it holds `request`. Left as they are: knobs of methods not chosen, and
-        what `before`, which the controls hold already, has the same."""
-        flat, held = self._flat(request), self._flat(before) if before else {}
+        """A value for every control, so that it holds `request`. Left as they are: knobs of methods not chosen that the
+        chosen one has not, and what `before`, which the controls hold already, has the same."""
+        flat, held = self._whole(request), self._whole(before) if before else {}
         return [
             self._fresh(path, flat[path]) if path in flat and flat[path] != held.get(path, ...) else gr.skip()
             for path in self.controls
@@ -91,9 +91,26 @@ class Form:
 
     def fill(self, request: Request) -> None:
         """Have the controls begin with `request`, while the page is being built."""
-        for path, value in self._flat(request).items():
+        for path, value in self._whole(request).items():
             if path in self.controls:
                 self.controls[path].value = value
+
+    def _whole(self, request: Request) -> dict[str, Any]:
+        """What the controls hold, by path; what is set of a chosen method goes for others that have the same knob with
+        the same default: guidance keeps the scale that a model wants when somebody picks another kind of it."""
+        flat = self._flat(request)
+        shared: dict[str, Any] = {}
+        for name, value in request:
+            mark = choice_of(self.request.model_fields[name])
+            if mark is None or not mark.registry or not isinstance(value, Choice):
+                continue
+            ours = mark.registry[value.name].model_fields
+            for path in (each for each in self.controls if each.startswith(f"{name}.") and each.count(".") == 2):
+                _, method, knob = path.split(".")
+                field = mark.registry[method].model_fields[knob]
+                if knob in ours and repr(field) == repr(ours[knob]) and f"{name}.{value.name}.{knob}" in flat:
+                    shared[path] = flat[f"{name}.{value.name}.{knob}"]
+        return shared | flat
 
     def _flat(self, request: Request) -> dict[str, Any]:
         flat: dict[str, Any] = {}

@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 
 from pipelines.errors import BadRequest
+from pipelines.guidance import guidances
 from pipelines.knobs import Steps, knob
 from pipelines.method import Choice, Method, OneOf
 from pipelines.models import Preset
@@ -104,6 +105,16 @@ def test_knobs_of_a_method_that_is_not_chosen_are_left_alone() -> None:
     form = drawn(Toy)
     request = Toy.model_validate({"trick": "plain"})
     assert form.read(values(form, request, **{"trick.strong.force": 99})) == request
+
+
+def test_another_kind_of_guidance_keeps_the_scale_that_is_meant_alike() -> None:
+    form = drawn(TextToImage)
+    gentle = TextToImage.model_validate({"guidance": {"name": "cfg", "knobs": {"scale": 3.0}}})
+    shown = values(form, gentle, guidance="regions")
+    assert form.read(shown).guidance.knobs["scale"] == 3.0  # type: ignore[attr-defined]
+    for name in ("apg", "pag"):  # whose scale is another, with a default of its own
+        own = form.read(values(form, gentle, guidance=name)).guidance.knobs["scale"]  # type: ignore[attr-defined]
+        assert own == guidances[name]().scale != 3.0  # type: ignore[attr-defined]
 
 
 def sparing(request: type[Request]) -> Form:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pipelines.guidance import guidances
-from pipelines.guidance.regions import stretches
+from pipelines.guidance.regions import mirrored, stretches
 from pipelines.localizing import Attention, Sought
 from pipelines.types import Cond
 
@@ -46,6 +46,13 @@ def test_what_stands_in_the_middle_of_what_is_seen_comes_to_the_middle_of_its_st
     assert found[0, 0, 0].gt(0.9).nonzero().flatten().tolist() == [2, 6]
     same = guidances["regions"](scale=1.0)(lambda x, sigma, conds: [x], X, SIGMA, whole, cond(9))  # type: ignore[call-arg]
     torch.testing.assert_close(same, X)
+
+
+@pytest.mark.parametrize("away", [-3, 0, 2])
+def test_what_lies_beyond_the_edge_is_the_picture_mirrored(away: int) -> None:
+    row = torch.arange(6)
+    there = torch.cat([row.flip(0), row, row.flip(0)])[6 + away : 12 + away]
+    assert row[mirrored(6, away)].tolist() == there.tolist()
 
 
 def test_one_part_alone_is_guided_as_ever() -> None:

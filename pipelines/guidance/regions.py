@@ -48,9 +48,14 @@ class Regions(Composable):
         masks, lead = stretches(x.shape[dim], len(parts)).to(x), torch.zeros_like(x)
         for k, (mask, part) in enumerate(zip(masks, parts, strict=True)):
             away = round(((k + 0.5) / len(parts) - 0.5) * x.shape[-1]) if dim == -1 else 0
-            (estimate,) = predict(x.roll(-away, -1), sigma, [part])
+            (estimate,) = predict(x[..., mirrored(x.shape[-1], away)], sigma, [part])
             lead += (mask if dim == -1 else mask[:, None]) * estimate.roll(away, -1)
         return negative + self.scale * (lead - negative)
+
+
+def mirrored(length: int, away: int) -> list[int]:
+    """The places of an edge seen from `away` places further on; beyond its ends lies what is before them, mirrored."""
+    return [min(at, 2 * length - 1 - at) if at >= 0 else -1 - at for at in range(away, away + length)]
 
 
 def stretches(length: int, count: int) -> Tensor:
