@@ -34,7 +34,9 @@ class Attention:
     watched: Sequence[Any] = ()
     spots: dict[str, Tensor] = field(default_factory=dict)  # (n, T), 1 where the word's tokens stand
     said: dict[str, Tensor] = field(default_factory=dict)  # (n,), whether the prompt of each row has the word
-    maps: dict[tuple[str, nn.Module], list[Tensor]] = field(default_factory=dict)
+    maps: dict[str, dict[Any, Tensor]] = field(default_factory=dict)  # of a pass, and till then of that before
+    shape: tuple[int, int] = (1, 1)  # of the latents
+    pictures: int = 1  # of each condition
 
     def predicting(self, predict: Predict) -> Predict:
         """The same estimate, with the places of the words in its conditions known to those who look."""
@@ -46,12 +48,12 @@ class Attention:
                 self.spots[name] = rows.repeat_interleave(len(x), 0).to(x.device)
                 said = torch.tensor([is_said(cond, each.tokens) for cond in conds])
                 self.said[name] = said.repeat_interleave(len(x), 0).to(x.device)
-            self.maps.clear()
+            self.shape, self.pictures = (x.shape[-2], x.shape[-1]), len(x)
             return predict(x, sigma, conds)
 
         return located
 
-    def note(self, transformer: nn.Module, attention: Any, seen: Tensor, read: Tensor) -> None:
+    def note(self, attention: Any, seen: Tensor, read: Tensor) -> None:
         """Look where `seen` (n, N, C) attends to the words' tokens among `read` (n, T, D)."""
         if not self.spots or next(iter(self.spots.values())).shape != read.shape[:2]:
             return
@@ -61,16 +63,16 @@ class Attention:
         )
         shares = (query @ key.transpose(-1, -2) * attention.scale).softmax(-1).mean(1)  # (n, N, T)
         for name, spots in self.spots.items():
-            self.maps.setdefault((name, transformer), []).append((shares * spots[:, None]).sum(-1))
+            self.maps.setdefault(name, {})[attention] = (shares * spots[:, None]).sum(-1)
 
     def masks(self) -> dict[str, Callable[[nn.Module], Callable[[Tensor], Tensor] | None]]:
         """For each word, layer -> where its change acts: in layers that are no transformer's last, everywhere while a
         prompt has the word."""
-        owners = {each.proj_out: each for each in self.watched}
+        lasts = {each.proj_out for each in self.watched}
 
         def of(name: str, layer: nn.Module) -> Callable[[Tensor], Tensor]:
-            located = layer in owners and self.sought[name].threshold > 0
-            return self.where(name, owners[layer]) if located else self.awake(name)
+            located = layer in lasts and self.sought[name].threshold > 0
+            return self.where(name) if located else self.awake(name)
 
         return {name: partial(of, name) for name in self.sought}
 
@@ -92,21 +94,38 @@ class Attention:
 
         return on
 
-    def where(self, name: str, transformer: nn.Module) -> Callable[[Tensor], Tensor]:
-        """answer -> 1 where the word is looked at and 0 elsewhere, shaped to multiply it."""
+    def where(self, name: str) -> Callable[[Tensor], Tensor]:
+        """answer -> 1 where the word is looked at and 0 elsewhere, shaped to multiply it; the same beside it for the
+        empty prompt.
+
+        The maps of all transformers are added up, for some see words sharply and some hardly; those that this pass has
+        not come to are of the pass before.
+        """
 
         def mask(answer: Tensor) -> Tensor:
-            maps = self.maps.get((name, transformer))
+            count = answer.shape[-2] * answer.shape[-1] if answer.dim() == 4 else answer.shape[1]
+            maps = [self.spread(each, count) for each in self.maps.get(name, {}).values() if len(each) == len(answer)]
             if not maps:
                 return answer.new_ones(())
-            mean = torch.stack(maps).mean(0)  # (n, N)
-            low, high = mean.amin(1, keepdim=True), mean.amax(1, keepdim=True)
+            total = torch.stack(maps).sum(0)  # (n, N)
+            low, high = total.amin(1, keepdim=True), total.amax(1, keepdim=True)
             said = self.spots[name].any(1, keepdim=True)
-            there = ((mean - low) / (high - low).clamp(min=1e-12) > self.sought[name].threshold) & said
-            there = there.to(answer)
+            there = ((total - low) / (high - low).clamp(min=1e-12) > self.sought[name].threshold) & said
+            named = {row for each in self.said.values() for row in each.nonzero().flatten().tolist()}
+            empty = [row not in named for row in range(len(there))]
+            beside = there.view(-1, self.pictures, count).any(0).repeat(len(there) // self.pictures, 1)
+            there = torch.where(torch.tensor(empty, device=there.device)[:, None], beside, there).to(answer)
             return there.reshape(len(there), 1, *answer.shape[-2:]) if answer.dim() == 4 else there[..., None]
 
         return mask
+
+    def spread(self, maps: Tensor, count: int) -> Tensor:
+        """Maps (n, N) at as many places as `count`, (n, count)."""
+        if maps.shape[1] == count:
+            return maps
+        area = self.shape[0] * self.shape[1]
+        (h, w), to = ([round(edge * (n / area) ** 0.5) for edge in self.shape] for n in (maps.shape[1], count))
+        return nn.functional.interpolate(maps.view(-1, 1, h, w), tuple(to), mode="bilinear").flatten(1)
 
 
 def is_said(cond: Cond, tokens: tuple[int, ...]) -> bool:
@@ -146,8 +165,8 @@ def attending(net: nn.Module, sought: Mapping[str, Sought]) -> Iterator[Attentio
         for transformer in attention.watched:
             for block in transformer.transformer_blocks:
 
-                def look(layer: Any, given: Any, named: Any, transformer: nn.Module = transformer) -> None:
-                    attention.note(transformer, layer, given[0], named["encoder_hidden_states"])
+                def look(layer: Any, given: Any, named: Any) -> None:
+                    attention.note(layer, given[0], named["encoder_hidden_states"])
 
                 hook = block.attn2.register_forward_pre_hook(look, with_kwargs=True)
                 stack.callback(hook.remove)

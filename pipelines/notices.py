@@ -30,6 +30,7 @@ def notes_of(
 ) -> dict[str, str]:
     """The metadata of an adapter: text by name, in the fields of the ModelSpec standard and in ours."""
     small = [thumbnail(each) for each in pictures[:SHOWN]]
+    localized = request.method.knobs.get("localized", 0)
     ours = {
         "word": request.word,
         "kind": request.kind,
@@ -37,9 +38,9 @@ def notes_of(
         "model": spec.name,
         "weights": spec.net.key.partition(" ")[0],
         "family": spec.family,
-        "tokens": tokens_of(request.word, spec, pupil.subject.memory),
+        "tokens": tokens_of(request.phrase() if localized else request.word, spec, pupil.subject.memory),
         "waits": personalizers[request.method.name].waits,
-        "localized": request.method.knobs.get("localized", 0),
+        "localized": localized,
         "method": request.method.model_dump(mode="json"),
         "steps": study.step,
         "losses": [[step, round(loss, 5)] for step, loss in study.losses],

@@ -1,0 +1,60 @@
+"""Where a word is looked at: what all transformers see added up, at one size, and beside it for the empty prompt."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipelines.localizing import Attention, Sought
+from pipelines.types import Cond
+
+
+def cond(*ids: int) -> Cond:
+    return Cond(torch.zeros(1, 5, 3), torch.zeros(3), {"ids": torch.tensor([[*ids, *[0] * (5 - len(ids))]])})
+
+
+def looking(conds: list[Cond], pictures: int = 1, height: int = 4, width: int = 4) -> Attention:
+    """Attention that has begun a pass over these conditions."""
+    attention = Attention({"zorp": Sought((7, 3), 0.5), "quib": Sought((8,), 0.5)})
+    x = torch.zeros(pictures, 4, height, width)
+    attention.predicting(lambda x, sigma, conds: [x for _ in conds])(x, torch.tensor(1.0), conds)
+    return attention
+
+
+def at(place: int, share: float, count: int = 16) -> Tensor:
+    """A map (count,) with all its attention at one place."""
+    return torch.nn.functional.one_hot(torch.tensor(place), count) * share
+
+
+def changed(attention: Attention, name: str, answer: Tensor) -> list[list[int]]:
+    """The places of each row at which a word's change acts."""
+    mask = attention.where(name)(answer)
+    return [row.flatten().nonzero().flatten().tolist() for row in mask.expand(len(answer), 1, *answer.shape[2:])]
+
+
+def test_who_sees_sharply_has_more_say_and_the_empty_prompt_is_changed_where_the_other_is() -> None:
+    attention = looking([cond(9), cond(7, 3)])
+    sharp, dull = torch.stack([at(0, 0), at(5, 0.9)]), torch.stack([at(0, 0), at(2, 0.1)])
+    attention.maps["zorp"] = {"sharp": sharp, "dull": dull}
+    answer = torch.ones(2, 8, 4, 4)
+    assert changed(attention, "zorp", answer) == [[5], [5]]
+    assert attention.where("zorp")(torch.ones(2, 16, 8)).shape == (2, 16, 1)  # tokens in place of planes
+
+
+def test_each_picture_of_a_pass_has_places_of_its_own_and_another_word_is_left_alone() -> None:
+    attention = looking([cond(9), cond(7, 3), cond(8)], pictures=2)
+    attention.maps["zorp"] = {"a": torch.stack([at(0, 0), at(0, 0), at(1, 1), at(2, 1), at(3, 1), at(3, 1)])}
+    assert changed(attention, "zorp", torch.ones(6, 8, 4, 4)) == [[1], [2], [1], [2], [], []]
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 16), (12, 8)])
+def test_maps_of_another_size_are_brought_to_that_of_the_layer(height: int, width: int) -> None:
+    attention = looking([cond(7, 3)], height=height, width=width)
+    coarse = torch.zeros(1, height // 4 * (width // 4))
+    coarse[0, 0] = 1
+    attention.maps["zorp"] = {"coarse": coarse}
+    mask = attention.where("zorp")(torch.ones(1, 3, height // 2, width // 2))[0, 0]
+    assert mask[0, 0] == 1 and mask[-1, -1] == 0 and mask.shape == (height // 2, width // 2)
+
+
+def test_before_anything_was_seen_all_of_a_picture_is_changed() -> None:
+    assert float(looking([cond(7, 3)]).where("zorp")(torch.ones(1, 3, 4, 4))) == 1
