@@ -44,7 +44,7 @@ class FasterDiffusion(Accelerator):
     title = "Faster Diffusion"
     off = {"longest": 0, "texture": 0.0}
 
-    longest: Longest = 5
+    longest: Longest = 9  # 1.41 times as fast on Pocket at 50 steps; 5: 1.34
     texture: Texture = 0.003
 
     @contextmanager

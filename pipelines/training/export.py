@@ -35,8 +35,10 @@ def take(net: Painter, folder: Path) -> None:
 
 
 def take_unet(net: Painter, folder: Path) -> None:
-    """Give a painter the UNet of a finished model alone; raises RuntimeError for other sizes."""
-    net.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).state_dict())
+    """Give a painter the UNet of a finished model alone, as far as it has the same layers; raises RuntimeError for
+    other sizes."""
+    theirs = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).state_dict()
+    net.unet.load_state_dict({name: each for name, each in theirs.items() if name in net.unet.state_dict()})
 
 
 @torch.no_grad()

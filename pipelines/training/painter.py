@@ -26,10 +26,13 @@ class Size:
     heads: tuple[int, ...] = (3, 6)
     text_width: int = 192
     text_layers: int = 2
+    everywhere: bool = (
+        True  # whether all blocks but the outermost attend, or the middle alone, which takes a third less
+    )
 
 
 POCKET = Size()
-SMALL = Size((48, 96), (3, 3))
+SMALL = Size((48, 96), (3, 3), everywhere=False)
 SIZES = {"pocket": POCKET, "small": SMALL, "toy": Size((16, 32), (1, 2), 32, 1)}
 
 
@@ -49,15 +52,15 @@ class Painter(nn.Module):
 def make_unet(size: Size = POCKET) -> UNet2DConditionModel:
     """An untrained UNet: convolutions at the finest level, attention to itself and to the words below it. The sentence
     as a whole reaches every block by way of the time embedding, which at first it leaves as it is."""
-    levels = len(size.widths) - 1
+    levels, attending = len(size.widths) - 1, "CrossAttn" if size.everywhere else ""
     unet = UNet2DConditionModel(
         sample_size=16,
         in_channels=CHANNELS,
         out_channels=CHANNELS,
         block_out_channels=size.widths,
         layers_per_block=1,
-        down_block_types=("DownBlock2D", *["CrossAttnDownBlock2D"] * levels),
-        up_block_types=(*["CrossAttnUpBlock2D"] * levels, "UpBlock2D"),
+        down_block_types=("DownBlock2D", *[f"{attending}DownBlock2D"] * levels),
+        up_block_types=(*[f"{attending}UpBlock2D"] * levels, "UpBlock2D"),
         attention_head_dim=size.heads,  # diffusers reads this as the number of heads
         cross_attention_dim=size.text_width,
         norm_num_groups=16,
