@@ -169,6 +169,6 @@ def test_every_method_cites_its_source_and_declares_what_its_tests_need(table: s
         table
     ]
     for name, method in registry.items():
-        assert "arXiv:" in (method.__doc__ or "") or name == "own", name
+        assert re.search(r"\b(arXiv:|doi:)", method.__doc__ or "") or name == "own", name
         assert hasattr(method, {"samplers": "order", "schedules": "summary"}.get(table, "off")), name
         assert all(field.description for field in method.model_fields.values()), name

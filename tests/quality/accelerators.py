@@ -49,6 +49,7 @@ ROWS = (
     Row("stitching", "stitching", wanted=1.3, knobs=(("share", 0.4),)),
     Row("inheritance", "inheritance"),
     Row("teleport", "teleport"),
+    Row("compile", "compile"),
     *(Row(f"{name}@{times}", name, times) for name in ("todo", "hidiffusion", "merging") for times in (2, 4)),
 )
 
