@@ -134,7 +134,7 @@ def pins_of(request: Any, ground: Ground) -> Pins:
     """What a request lets change of its ground."""
     import torch
 
-    strengths = ground.mask * strength_of(request)
+    strengths = softened(ground.spec, ground.mask, strength_of(request))
     free_from = torch.where(strengths >= 1, torch.inf, sigma_at(ground.spec, strengths) * (1 + 1e-5))
     return Pins(ground, strengths, free_from)
 
@@ -195,6 +195,26 @@ def sigma_at(spec: ModelSpec, strength: Tensor) -> Tensor:
     at = strength * (len(table) - 1)
     low, high = table[at.long()], table[(at.long() + 1).clamp(max=len(table) - 1)]
     return low + (high - low) * at.frac()  # type: ignore[no-any-return]
+
+
+def softened(spec: ModelSpec, mask: Tensor, strength: float) -> Tensor:
+    """The strength of each place of a mask of 0..1, 0..`strength`: half a mask frees a place when half as much of it is
+    noise, by amplitude, as at the strength itself.
+
+    Strengths count steps, of which most change everything: with half of them all of a thing is gone already, and the
+    upper half of a mask would make no difference. For flow models the two are the same.
+    """
+    import torch
+
+    table = spec.table().to(mask)
+    noise = table / (spec.alpha(table) + table)  # of the amplitude, rising
+    top = torch.as_tensor(strength).to(mask)
+    first = sigma_at(spec, top)
+    wanted = mask if strength >= 1 else mask * (first / (spec.alpha(first) + first))
+    at = torch.searchsorted(noise, wanted.contiguous()).clamp(1, len(table) - 1)
+    low, high = noise[at - 1], noise[at]
+    place = (at - 1 + ((wanted - low) / (high - low)).clamp(0, 1)) / (len(table) - 1)
+    return torch.where(mask >= 1, top, torch.where(mask > 0, place.clamp(1e-6).minimum(top), 0))
 
 
 def timed(request: Repainted, ground: Ground, steps: int) -> AbstractContextManager[None]:

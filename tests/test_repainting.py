@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,11 +185,21 @@ def test_a_place_is_pinned_until_the_noise_level_of_its_strength(
 
     monkeypatch.setattr(grounds, "paint", watched)
     result_of(grounds.walked(request, over, 1, 1))
-    table = toy.table()
     for sigma, free in seen:
-        for column, strength in ((4, 0.0), (12, 0.4), (20, 0.8), (28, 1.0)):
-            level = float(table[min(999, round(strength * 999))])
-            assert bool(free[column]) == (strength == 1 or (strength > 0 and sigma <= level * 1.01)), (sigma, strength)
+        for column, share in ((4, 0.0), (12, 0.4), (20, 0.8), (28, 1.0)):  # of the amplitude that is noise
+            assert bool(free[column]) == (share == 1 or sigma / (1 + sigma) <= share * 1.001), (sigma, share)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_half_a_mask_is_half_as_much_noise_and_all_of_it_the_strength(toy: ModelSpec, strength: float) -> None:
+    mask = torch.linspace(0, 1, 9)
+    found = grounds.softened(toy, mask, strength)
+    assert found[0] == 0 and float(found[-1]) == pytest.approx(strength)
+    sigmas = grounds.sigma_at(toy, found[1:-1])
+    whole = 1.0 if strength == 1 else float((top := grounds.sigma_at(toy, torch.tensor(strength))) / (1 + top))
+    torch.testing.assert_close(sigmas / (1 + sigmas), mask[1:-1] * whole, rtol=2e-3, atol=2e-3)
+    straight = SimpleNamespace(table=lambda: torch.linspace(0.001, 1, 1000), alpha=lambda sigma: 1 - sigma)
+    torch.testing.assert_close(grounds.softened(straight, mask, 1.0), mask, rtol=0, atol=2e-3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("inversion", "least"), [("cycle", 40.0), ("ddim", 30.0), ("cfgpp", 30.0)])
