@@ -87,11 +87,10 @@ def test_a1111() -> None:
     for words in (
         "Adapter: inkStyle_v2",
         "Model: v1-5-pruned-emaonly, which is not here",
-        "Denoising strength: 0.4",
         "Clip skip: 2",
-        "Hires upscale: 2",
     ):
         assert words in left
+    assert request.larger == 2 and request.larger_by.knobs["creativity"] == 0.4
 
 
 def test_forge() -> None:
@@ -165,6 +164,7 @@ def test_what_we_write_for_other_tools_reads_as_it_was() -> None:
         width=320,
         sampler={"name": "euler_ancestral"},
         guidance={"name": "cfg", "knobs": {"scale": 3.5}},
+        larger=1.5,
     )
     text = parameters.written(request.model_dump(mode="json"), "0.1")
     back = understood(read(png(parameters=text)))

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pipelines.errors import BadCheckpoint, StudioError
@@ -205,3 +207,24 @@ def test_two_parts_in_use_at_once_stay_within_the_budget() -> None:
     memory = Memory(Accounting(), 3 * 2**20)
     with memory.use(linear("a", 1)), memory.use(linear("b", 2)):
         assert memory.used() == memory.budget
+
+
+@pytest.mark.parametrize("method", [{"name": "latent_tiles", "knobs": {"creativity": 0.05}}, "lanczos"], ids=str)
+def test_a_second_pass_makes_the_same_picture_larger(toy: ModelSpec, method: object) -> None:
+    memory = host()
+    (plain,), large = ([each.painted for each in events(memory, **more) if isinstance(each, Finished)]
+                       for more in ({}, {"larger": 1.5, "larger_by": method, "count": 2}))  # fmt: skip
+    assert [each.picture.size for each in large] == [(96, 96)] * 2
+    coarse = [np.asarray(each.resize((8, 8), Image.Resampling.BOX), float) for each in (
+        plain.picture, *(each.picture for each in large))]  # fmt: skip
+    assert np.abs(coarse[1] - coarse[0]).mean() < np.abs(coarse[2] - coarse[0]).mean()
+    again = [each.painted.picture for each in run(large[1].request, memory) if isinstance(each, Finished)]
+    assert again[0].tobytes() == large[1].picture.tobytes()  # each is the same alone
+
+
+def test_a_second_pass_is_counted_in_what_is_expected(toy: ModelSpec) -> None:
+    once, twice, plain = (
+        parse({**SMALL, "larger": larger, "larger_by": method}).areas(None)
+        for larger, method in ((1, "latent_tiles"), (2, "latent_tiles"), (2, "lanczos"))
+    )
+    assert once == plain == 1 and twice == pytest.approx(1 + 4 * 0.35)

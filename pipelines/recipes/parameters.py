@@ -8,7 +8,8 @@ from typing import Any
 from pipelines.recipes.reading import Found, number
 
 PAIR = re.compile(r'\s*([A-Za-z][\w \-/()]{0,60}):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
-PLACES = {"Steps": "steps", "Seed": "seed"}
+PLACES = {"Steps": "steps", "Seed": "seed", "Hires upscale": "larger"}
+AGAIN = "Denoising strength"  # of the second pass, where there is one
 SAID = ("Sampler", "Schedule type", "CFG scale", "Size", "Model", "Version")
 NEGATIVE = "Negative prompt:"
 SPELLED = {
@@ -41,6 +42,9 @@ def found(text: str) -> Found:
     if size := re.fullmatch(r"(\d{1,6})x(\d{1,6})", says.get("Size", "")):
         seen.values |= {"width": int(size[1]), "height": int(size[2])}
     known = {*PLACES, *SAID}
+    if "Hires upscale" in says and AGAIN in says:
+        seen.values["larger_by"] = {"name": "latent_tiles", "knobs": {"creativity": number(says[AGAIN])}}
+        known.add(AGAIN)
     seen.left_out = [f"{name}: {value[:60]}" for name, value in says.items() if name not in known]
     return seen
 
@@ -56,6 +60,7 @@ def written(request: dict[str, Any], version: str) -> str:
         "CFG scale": scale,
         "Seed": request.get("seed"),
         "Size": f"{request['width']}x{request['height']}" if "width" in request and "height" in request else None,
+        "Hires upscale": again if (again := request.get("larger", 1)) != 1 else None,
         "Model": request.get("model"),
         "Version": f"Palimpsest {version}",
     }

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pipelines.accelerators import accelerators
 from pipelines.adapters import chosen, plain, worn
 from pipelines.errors import BadRequest
-from pipelines.events import Finished, Painted, Remark, Result, Stage
-from pipelines.knobs import Count, Height, Width
-from pipelines.method import Choice
+from pipelines.events import Finished, Painted, Progress, Remark, Result, Stage
+from pipelines.knobs import Count, Height, Width, knob
+from pipelines.method import Choice, OneOf
 from pipelines.painting import Sampled, conditions, paint_one
 from pipelines.searches import searches
 from pipelines.searching import Judges, SearchChoice, searched
 from pipelines.tasks import Running, task
+from pipelines.upscalers import Enlarging, upscalers
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pipelines.memory import Memory
     from pipelines.models import ModelSpec
     from pipelines.shelf import Shelf
+
+
+Larger = Annotated[
+    float,
+    *knob(
+        "Larger",
+        "Makes the finished picture so many times as large in a second pass: detail without doubled things. 1 is off.",
+        ge=1,
+        le=4,
+        step=0.25,
+    ),
+]
+LargerBy = Annotated[Choice, OneOf(upscalers), *knob("Larger by", "What the second pass adds its detail by.")]
 
 
 class TextToImage(Sampled):
@@ -28,6 +46,8 @@ class TextToImage(Sampled):
     width: Width = 256
     height: Height = 256
     count: Count = 1
+    larger: Larger = 1.0
+    larger_by: LargerBy = Choice(name="latent_tiles")
     search: SearchChoice = Choice(name="none")
     verifiers: Judges = (Choice(name="classifier"),)
 
@@ -39,6 +59,12 @@ class TextToImage(Sampled):
     def evaluations(self) -> int:
         """How many estimates of x0 one picture asks of the network; a search spends its budget."""
         return int(self.search.knobs["budget"]) if self.searches else super().evaluations()
+
+    def areas(self, shelf: Shelf | None) -> float:
+        """How often as much as one pass is painted: a second pass takes a share of the steps, on a larger picture."""
+        if self.larger == 1 or not upscalers[self.larger_by.name].paints:
+            return 1.0
+        return 1 + self.larger**2 * float(self.larger_by.knobs.get("creativity", 1))
 
 
 @task(TextToImage)
@@ -66,9 +92,23 @@ def text_to_image(request: TextToImage, memory: Memory, shelf: Shelf) -> Running
         yield Stage("Decoding")
         with memory.use(spec.vae) as vae, memory.timed("decode", spec.name, request.width, request.height):
             picture = to_pictures(decode(vae, latents)[..., : request.height, : request.width])[0]
+        if request.larger > 1:
+            picture = yield from once_more(picture, single, memory, k + 1, request.count)
         done.append(Painted(picture, single))
         yield Finished(done[-1])
     return Result(tuple(done), tuple(remarks))
+
+
+def once_more(picture: Image, single: TextToImage, memory: Memory, number: int, count: int) -> Enlarging:
+    """The second pass: the picture so many times as large, with progress as that of one picture among several."""
+    size = (round(single.larger * single.width), round(single.larger * single.height))
+    with closing(single.larger_by.build(upscalers)(picture, size, single, memory)) as running:
+        while True:
+            try:
+                event = next(running)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            yield replace(event, picture=number, pictures=count) if isinstance(event, Progress) else event
 
 
 def plainly(request: TextToImage, seed: int | None) -> TextToImage:
@@ -86,6 +126,8 @@ def in_its_own_pipeline(request: TextToImage, spec: ModelSpec, memory: Memory) -
         raise BadRequest(f"{spec.title} runs in its own pipeline, in which nothing can be searched for.")
     if worn(request, spec):
         raise BadRequest(f"{spec.title} runs in its own pipeline, which wears no adapters here.")
+    if request.larger > 1:
+        raise BadRequest(f"Larger: {spec.title} runs in its own pipeline; enlarge its pictures in the tab Upscale.")
     remark = f"{spec.title} runs in its own pipeline: sampler, schedule, guidance and accelerators are its own."
     yield Remark(remark)
     done: list[Painted[TextToImage]] = []
