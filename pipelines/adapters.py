@@ -16,6 +16,7 @@ from pipelines.errors import BadCheckpoint, BadRequest
 from pipelines.knobs import knob
 from pipelines.models import ModelSpec, find
 from pipelines.models.adapters import AdapterSpec, EmbeddingSpec, adapters, embeddings, refuse_strange, vaes
+from pipelines.prompts import clauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -119,6 +120,20 @@ def plain(prompt: str) -> str:
 def taught(prompt: str) -> list[AdapterSpec]:
     """The adapters whose words stand in a prompt."""
     return [each for each in adapters.values() if _stands(each.word, prompt)]
+
+
+def melting(prompt: str, composes: bool) -> str:
+    """A sentence for a prompt that names several taught subjects in one breath; empty for others. Where guidance
+    `composes`, what AND joins is another breath."""
+    for part in [each.text for each in clauses(prompt)] if composes else [prompt]:
+        words = [each.word for each in taught(plain(part))]
+        if len(words) > 1:
+            both = " and ".join(words[:2])
+            return (
+                f"{both} in one sentence often melt into one. Write AND between them, "
+                f"as in 'a {words[0]} AND a {words[1]}', and choose the guidance Side by side."
+            )
+    return ""
 
 
 def calmed(values: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pipelines.adapters import (
     VaeName,
     chosen,
     marks,
+    melting,
     painting_with,
     places,
     plain,
@@ -22,7 +23,7 @@ from pipelines.adapters import (
 )
 from pipelines.errors import BadRequest, StudioError
 from pipelines.estimate import Expectation
-from pipelines.events import Event, Progress, Stage
+from pipelines.events import Event, Progress, Remark, Stage
 from pipelines.guidance import guidances
 from pipelines.knobs import ModelName, NegativePrompt, Prompt, Steps, knob
 from pipelines.method import Choice, OneOf
@@ -130,6 +131,8 @@ def conditions(request: Sampled, spec: ModelSpec, memory: Memory) -> Generator[E
     held = all(memory.holds(part) for part in spec.texts)
     yield Stage("Reading the prompt" if held else f"Loading {spec.title}")
     composes = guidances[request.guidance.name].composes
+    if remark := melting(request.prompt, composes):
+        yield Remark(remark)
     return (
         (composed if composes else encoded)(spec, memory, plain(request.prompt), weights=weights),
         encoded(spec, memory, plain(request.negative_prompt), negative=True, weights=weights),

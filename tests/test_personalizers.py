@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from pipelines import pupil
 from pipelines.adapters import painting_with
 from pipelines.errors import BadRequest, UnknownName
+from pipelines.events import Remark
 from pipelines.localizing import transformers
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec
@@ -20,6 +21,7 @@ from pipelines.models.headers import recognised
 from pipelines.painting import encoded
 from pipelines.shelf import FolderShelf
 from pipelines.study import Study
+from pipelines.tasks import parse, run
 from pipelines.workshop import Run
 from tests.test_personalize import asked, forget, learned, picture, taught
 from tests.tiny import adapters as tiny
@@ -65,6 +67,22 @@ def test_what_waits_for_its_word_changes_nothing_without_it(toy: ModelSpec, memo
         taught(asked(shelf, steps=2, rate=0.2, method=method, word=word), memory, shelf)
         assert picture(memory, "a cat", adapters=(word,)) == bare
         assert picture(memory, f"a {word}") != picture(memory, f"a <{word}:0>")
+
+
+def test_two_subjects_in_one_sentence_are_told_how_they_keep_apart(
+    toy: ModelSpec, memory: Memory, shelf: FolderShelf
+) -> None:
+    for word in ("zorp", "blick"):
+        taught(asked(shelf, steps=1, method="residuals", word=word), memory, shelf)
+
+    def said(prompt: str, guidance: str = "cfg") -> list[str]:
+        request = {"task": "text_to_image", "model": "toy", "steps": 1, "width": 64, "height": 64, "seed": 1}
+        running = run(parse({**request, "prompt": prompt, "guidance": guidance}), memory)
+        return [event.text for event in running if isinstance(event, Remark)]
+
+    assert any("'a zorp AND a blick'" in each for each in said("a zorp and a blick"))
+    assert said("a zorp AND a blick")  # plain guidance reads AND as a word
+    assert not said("a zorp AND a blick", "regions") and not said("a zorp and a cat")
 
 
 def test_an_inversion_learns_vectors_and_leaves_every_other_word_alone(
