@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -131,6 +134,25 @@ def test_what_a_partner_found_is_averaged_in_and_a_broken_gradient_is_not():
         torch.testing.assert_close(net.weight.grad, torch.tensor([[2.0, 2.0]]))
     finally:
         partner.process.kill()
+
+
+def test_a_partner_ends_when_the_first_was_killed():
+    words = """
+import os, torch
+from functools import partial
+from pipelines.training.partner import Partner
+from tests.test_pocket_training import line_and_loss
+partner = Partner(partial(line_and_loss, 3.0), torch.nn.Linear(2, 1, bias=False), min(os.sched_getaffinity(0)))
+print(partner.process.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    said = subprocess.run([sys.executable, "-c", words], stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+    orphan = Path(f"/proc/{int(said.stdout)}/stat")
+    for _ in range(120):
+        if not orphan.exists() or orphan.read_text().split(")")[1].split()[0] == "Z":  # gone, or not yet collected
+            return
+        time.sleep(0.5)
+    pytest.fail("the partner works on for nobody")
 
 
 def line_and_loss(slope: float) -> tuple[torch.nn.Module, Callable[[int], torch.Tensor]]:

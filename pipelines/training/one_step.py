@@ -41,7 +41,7 @@ from pipelines.upscalers.one_step import FILE
 
 TIMES = (2, 4)
 EXAMINED = 16  # pictures a factor
-SCENES = 0.3  # share of drawn scenes at the size that the painter knows, beside those among the others
+SCENES = 0.5  # share of drawn scenes at the size that the painter knows, beside those among the others
 FITTED = 24  # pictures that patches of pixels and of latents are fitted to
 LATENT = 0.3  # how much the latents weigh beside the pixels
 GRADIENTS = 4.0  # and how alike gradients are
@@ -88,8 +88,10 @@ def pairs(name: str, times: int, batch: int, edge: int) -> Pairs:
     small, restore, sharp = [], [], []
     for k in range(batch):
         rng = Random(f"{name} {k}")
-        picture = scene(rng, edge) if rng.random() < SCENES else whole(rng, edge)
-        strength = 0.0 if k % 2 == 0 else rng.random() ** 0.5
+        known = rng.random() < SCENES
+        picture = scene(rng, edge) if known else whole(rng, edge)
+        # of what the painter knows it can make out more, so that is damaged worse
+        strength = 0.0 if k % 2 == 0 else rng.random() ** (0.25 if known else 0.5)
         small.append(damaged(picture, times, strength, rng))
         restore.append(strength)
         sharp.append(picture)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.multiprocessing import get_context
 
 Lessons = tuple[nn.Module, Callable[[int], Tensor]]  # a network and its loss at a step
+PATIENCE = 5.0  # seconds between looks whether the first is still there
 SEEDS = 500_000_000  # the partner's steps are numbered from here, so that its examples are its own
 
 
@@ -66,10 +67,11 @@ def _work(
     os.sched_setaffinity(0, {core})
     os.nice(40)
     torch.set_num_threads(1)
+    first, step = os.getppid(), SEEDS
     net, loss = build()
-    step = SEEDS
-    while True:
-        wanted.wait()
+    while os.getppid() == first:  # the first may be killed, and end nobody
+        if not wanted.wait(PATIENCE):
+            continue
         with torch.no_grad():
             for weight, value in _pieces(net, weights):
                 weight.copy_(value)

@@ -36,6 +36,7 @@ from tests.quality.judge import Judge
 from tests.quality.lessons import held_out_scenes
 
 KINDS = {"clean": 0.0, "damaged": 0.6, "badly damaged": 1.0}  # strengths
+PICTURES = ("photographs", "scenes")
 RESTORING = ("compact", "one_step")  # are told the strength
 
 
@@ -127,9 +128,9 @@ def rows(options: argparse.Namespace, memory: Memory, shelf: FolderShelf) -> lis
         "scenes": [draw(each) for each in scenes],
     }
     table, judge = [], Judge()
-    for title, pictures in kinds.items():
+    for title, pictures in ((each, kinds[each]) for each in options.pictures):
         for times in options.times:
-            for damage, strength in KINDS.items():
+            for damage, strength in ((each, KINDS[each]) for each in options.damages):
                 given = [damaged(each, times, strength, Random(k)) for k, each in enumerate(pictures)]
                 for name in options.methods:
                     row = {"pictures": title, "count": len(pictures), "times": times, "damage": damage, "method": name}
@@ -189,6 +190,8 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=list(upscalers))
     parser.add_argument("--times", nargs="+", type=int, default=[2, 4])
+    parser.add_argument("--pictures", nargs="+", choices=PICTURES, default=PICTURES)
+    parser.add_argument("--damages", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--side", type=int, default=240)
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--steps", type=int, default=25)
