@@ -66,7 +66,7 @@ STRANGE = {
     "the painter of FLUX alone": {f"double_blocks.0.{k}.weight": (4, 4) for k in "abc"},
     "a text encoder alone": {f"text_model.encoder.layers.{k}.mlp.fc1.weight": (4, 4) for k in range(3)},
     "an enlarger": {f"body.{k}.rdb1.conv1.weight": (4, 4, 3, 3) for k in range(3)},
-    "neither checkpoint, LoRA, embedding nor VAE": {f"layer{k}": (4, 4, 4) for k in range(3)},
+    "neither checkpoint, LoRA, embedding, VAE nor enlarger": {f"layer{k}": (4, 4, 4) for k in range(3)},
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipelines.errors import StudioError
 from pipelines.models import ModelSpec, family
 from pipelines.models.whole import pipeline_part
-from pipelines.parts import json_file
+from pipelines.parts import Part, json_file
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,11 @@ def read(folder: Path, name: str, **facts: Any) -> ModelSpec:
     times = 2  # the latent upscaler's
     if kind in CODERS:  # latents of the small picture's size are decoded
         times = 2 ** (len(json_file(folder / CODERS[kind] / "config.json")["block_out_channels"]) - 1)
+    return enlarging(name, kind.removesuffix("Pipeline"), part, times, SIDES[kind], facts)
+
+
+def enlarging(name: str, family: str, part: Part, times: int, side: int, facts: dict[str, Any]) -> ModelSpec:
+    """What enlarges pictures so many times, and reads tiles of a side in pixels."""
     known: dict[str, Any] = {
         "title": name,
         "summary": f"Enlarges pictures {times}-fold, in the tab Upscale; it paints none.",
@@ -42,7 +47,7 @@ def read(folder: Path, name: str, **facts: Any) -> ModelSpec:
     }
     return ModelSpec(
         name=name,
-        family=kind.removesuffix("Pipeline"),
+        family=family,
         whole=True,
         enlarges=times,
         texts=(),
@@ -50,7 +55,7 @@ def read(folder: Path, name: str, **facts: Any) -> ModelSpec:
         vae=part,
         channels=3,
         factor=1,
-        side=SIDES[kind],
+        side=side,
         table=partial(_refuse, name),
         grid=partial(_refuse, name),
         predictor=partial(_refuse, name),

@@ -21,6 +21,7 @@ Kind = Literal["checkpoint", "adapter", "embedding", "autoencoder", "unknown"]
 Spec = ModelSpec | AdapterSpec | EmbeddingSpec | VaeSpec
 ROLES = {  # folders that are looked into, over all layouts; what is in them is judged by content
     "checkpoints", "stable-diffusion", "diffusers", "loras", "lora", "lycoris", "vae", "embeddings", "adapters",
+    "upscale_models", "upscalers", "esrgan", "realesrgan",
 }  # fmt: skip
 DEEPEST = 4  # folders below one of those
 NAME = re.compile(r"[^<>:\x00-\x1f/\\]{1,200}")
@@ -96,6 +97,7 @@ def facts(path: Path) -> dict[str, Any]:
 
 
 def _opened(path: Path, name: str) -> tuple[Kind, Spec]:
+    from pipelines.models.esrgan import read_enlarger
     from pipelines.models.single_file import read_file
 
     known = recognised(path)
@@ -107,6 +109,8 @@ def _opened(path: Path, name: str) -> tuple[Kind, Spec]:
         return "autoencoder", vae_of(path, name, known)
     if known.what == "embedding":
         return "embedding", embedding_of(path, name, known)
+    if known.what == "enlarger":
+        return "checkpoint", read_enlarger(path, name, known, **facts(path))
     raise BadCheckpoint(f"{path.name} is nothing the studio can use.")
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from pipelines.errors import BadCheckpoint
 from pipelines.parts import Header, header
 
-What = Literal["checkpoint", "lora", "embedding", "vae"]
+What = Literal["checkpoint", "lora", "embedding", "vae", "enlarger"]
 BASES = {  # what a file is made for -> its name in a sentence
     "sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL", "refiner": "the SDXL refiner",
     "sd3": "Stable Diffusion 3", "flux": "FLUX.1", "sana": "Sana", "": "another base",
@@ -26,6 +26,7 @@ PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 DOWN = re.compile(
     r"[._]lora(_down|_A|\.down|_linear_layer\.down)(\.default)?\.weight$|\.(hada_w1_b|lokr_w[12](_b)?)(\.default)?$"
 )
+ENLARGER = re.compile(r"(^|\.)conv_first\.weight$|(^|\.)model\.1\.sub\.0\.|^(params(_ema)?\.)?body\.1\.weight$")
 TO_KEY = re.compile(r"attn2[._](processor[._])?to_k")
 ELSEWHERE = (  # what else people have in such folders: in a name -> what it is
     (r"\.oft_|\.boft|glora|\.diff$|lora_mid", "a LyCORIS adapter of a kind not applied here"),
@@ -60,7 +61,9 @@ def recognised(path: Path) -> Known:
     for pattern, sentence in ELSEWHERE:
         if any(re.search(pattern, name) for name in known.shapes):
             raise BadCheckpoint(f"{path.name} is {sentence}.")
-    raise BadCheckpoint(f"{path.name} is neither checkpoint, LoRA, embedding nor VAE, as far as its header says.")
+    raise BadCheckpoint(
+        f"{path.name} is neither checkpoint, LoRA, embedding, VAE nor enlarger, as far as its header says."
+    )
 
 
 def refuse_pickle(path: Path) -> None:
@@ -141,4 +144,5 @@ KINDS: tuple[tuple[What, Callable[[Header], bool], Callable[[Header], str]], ...
     ("lora", _is_lora, _lora_base),
     ("vae", _is_vae, lambda _: ""),  # those of SD 1.x and SDXL differ in no shape
     ("embedding", _is_embedding, _embedding_base),
+    ("enlarger", lambda known: any(ENLARGER.search(name) for name in known.shapes), lambda _: ""),
 )
