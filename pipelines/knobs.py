@@ -21,6 +21,7 @@ Control = Literal[
     "pictures",
     "mask",
     "adapters",
+    "styles",
     "vae",
     "plan",
     "reference",

@@ -33,6 +33,7 @@ from pipelines.prompts import clauses
 from pipelines.request import SEEDS, Request
 from pipelines.samplers import Path, samplers
 from pipelines.schedules import schedules
+from pipelines.styles import Styles, dressed
 from pipelines.types import Run, tallied
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Sampled(Request):
     model: ModelName = "pocket"
     prompt: Prompt = ""
     negative_prompt: NegativePrompt = ""
+    styles: Styles = ()
     steps: Steps = 25
     sampler: SamplerChoice = Choice(name="dpmpp_2m")
     schedule: ScheduleChoice = Choice(name="karras")
@@ -69,6 +71,11 @@ class Sampled(Request):
     accelerators: Accelerators = ()
     adapters: Adapters = ()
     vae: VaeName = ""
+
+    def said(self) -> tuple[str, str]:
+        """Prompt and negative prompt with the styles, without mentions of adapters. Raises UnknownName."""
+        prompt, negative = dressed(self.prompt, self.negative_prompt, self.styles)
+        return plain(prompt), plain(negative)
 
     def singles(self) -> list[Self]:
         """One request a picture: seeds counted up from this one's, so that each can be painted alone."""
@@ -127,15 +134,15 @@ def conditions(request: Sampled, spec: ModelSpec, memory: Memory) -> Generator[E
     """The prompt and the negative prompt, encoded; nothing is loaded for prompts that were encoded before."""
     if spec.whole:
         raise BadRequest(f"{spec.title} runs in its own pipeline, which paints from words only; choose another model.")
-    weights = worn(request, spec)
+    weights, (prompt, negative) = worn(request, spec), request.said()
     held = all(memory.holds(part) for part in spec.texts)
     yield Stage("Reading the prompt" if held else f"Loading {spec.title}")
     composes = guidances[request.guidance.name].composes
     if remark := melting(request.prompt, composes):
         yield Remark(remark)
     return (
-        (composed if composes else encoded)(spec, memory, plain(request.prompt), weights=weights),
-        encoded(spec, memory, plain(request.negative_prompt), negative=True, weights=weights),
+        (composed if composes else encoded)(spec, memory, prompt, weights=weights),
+        encoded(spec, memory, negative, negative=True, weights=weights),
     )
 
 
@@ -261,7 +268,7 @@ def predicting(
         net = stack.enter_context(memory.use(spec.net))
         located = stack.enter_context(painting_with(net, worn(request, spec), spec, memory))
         predict = tallied(located(spec.predictor(net, beside)), memory)
-        run = Run(net, sigmas, memory, spec, shelf, plain(request.prompt))
+        run = Run(net, sigmas, memory, spec, shelf, request.said()[0])
         for choice in request.accelerators:
             predict = stack.enter_context(choice.build(accelerators).apply(predict, run))
         guide = stack.enter_context(request.guidance.build(guidances).apply(run))
@@ -279,8 +286,7 @@ def checked(latents: Tensor, spec: ModelSpec) -> Tensor:
 
 def narrated(walk: Sampling, look: Look, steps: int, picture: int, pictures: int) -> Generator[Event, None, Tensor]:
     """The steps of a walk as progress with previews, no more of them than somebody could see."""
-    begun = time.monotonic()
-    shown = 0.0
+    begun, shown = time.monotonic(), 0.0
     while True:
         try:
             step = next(walk)

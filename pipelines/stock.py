@@ -23,6 +23,7 @@ from pipelines.models.items import Item, built_in, item_of, listed_item
 from pipelines.models.scorers import scan_scorers
 from pipelines.models.transfer import Transfer, fetch
 from pipelines.registry import Registry
+from pipelines.styles import scan_styles
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "checkpoint": models, "adapter": adapters, "embedding": embeddings, "autoencoder": vaes,
@@ -51,6 +52,7 @@ class Stock:
                     self._found[path] = self._registered(look(path))
             self._offer_few_steps()
             scan_scorers(self.folders())
+            scan_styles(self.folders())
             return [each for each in self._found.values() if each.reason]
 
     def folders(self) -> list[Path]:

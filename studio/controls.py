@@ -14,6 +14,7 @@ from pipelines.grids import knobs_of
 from pipelines.knobs import Control, Knob
 from pipelines.method import OneOf
 from pipelines.models.adapters import adapters, vaes
+from pipelines.styles import styles
 from pipelines.tasks.text_to_image import TextToImage
 
 
@@ -90,6 +91,10 @@ def _adapters(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
     )
 
 
+def _styles(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
+    return gr.Dropdown(list(styles), value=[], multiselect=True, info=field.description, **place)
+
+
 def _vae(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
     return gr.Dropdown([("The model's own", ""), *vaes], value="", info=field.description, **place)
 
@@ -148,6 +153,7 @@ DRAWERS: dict[str, Callable[[Knob, FieldInfo, dict[str, Any]], Component]] = {
     "pictures": _pictures,
     "mask": _picture,
     "adapters": _adapters,
+    "styles": _styles,
     "vae": _vae,
     "plan": _plan,
     "reference": _reference,

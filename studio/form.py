@@ -15,10 +15,12 @@ from pipelines.models.adapters import adapters, vaes
 from pipelines.painting import Sampled
 from pipelines.registry import Registry
 from pipelines.request import Request, validated
+from pipelines.styles import styles
 from studio.controls import choice_of, drawn, is_many, knob_of, plain
 from studio.knoblines import MORE, heard, spoken
 
-SCANNED: dict[str, Mapping[str, Any]] = {"adapters": adapters, "vae": vaes}  # control -> what it offers
+# control -> what it offers
+SCANNED: dict[str, Mapping[str, Any]] = {"adapters": adapters, "vae": vaes, "styles": styles}
 VOWEL = re.compile("[aeiou]")
 SCANNABLE = 10  # choices of a list that the eye finds its way in; longer ones are searched by typing
 SPELLED = ("sde", "ddim", "apg")  # words with vowels that are letters, too

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CODE = [ROOT / "app.py", *sorted(path for folder in ("studio", "pipelines") for path in (ROOT / folder).rglob("*.py"))]
 LAYERS = [  # each may import from those before it, and from itself
-    {"errors"}, {"registry"}, {"knobs"}, {"request"}, {"method", "types", "events", "estimate", "prompts"}, {"parts", "pictures", "device", "likeness", "distances", "watermark"},
+    {"errors"}, {"registry"}, {"knobs"}, {"request"}, {"method", "types", "events", "estimate", "prompts", "styles"}, {"parts", "pictures", "device", "likeness", "distances", "watermark"},
     {"shelf", "subjects"}, {"cutouts", "collages"}, {"shuttle", "stripes", "notes"}, {"resident"}, {"work"}, {"rooms"}, {"memory"}, {"models"}, {"localizing"}, {"adapters", "stock", "plans", "workshop", "exchange", "previews"}, {"energies", "attention_maps", "between"}, {"samplers", "schedules", "guidance", "accelerators"}, {"painting", "frames", "inversion", "likelihood"}, {"terrain", "verifiers"}, {"searches"}, {"searching"}, {"tiles"}, {"evidence"}, {"needs"}, {"masks", "seams", "gestures"}, {"sheets", "motion"}, {"repainting", "warping"}, {"grounds", "features", "pulling", "tracking"}, {"beginnings"}, {"mosaic"}, {"upscalers", "personalizers"}, {"study", "pupil", "verdict", "notices"}, {"lessons", "material"}, {"coining", "echoing", "identity"}, {"dragging", "likening"}, {"course"}, {"tasks", "grids"},
     {"library", "warming", "training", "calibration", "job", "recipes", "origin", "credentials"}, {"line"}, {"runner", "exports", "replay", "verify", "comparison"}, {"__main__"},
 ]  # fmt: skip

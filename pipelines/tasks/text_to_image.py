@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pipelines.accelerators import accelerators
-from pipelines.adapters import chosen, plain, worn
+from pipelines.adapters import chosen, worn
 from pipelines.errors import BadRequest
 from pipelines.events import Finished, Painted, Progress, Remark, Result, Stage
 from pipelines.knobs import Count, Height, Width, knob
@@ -135,7 +135,7 @@ def in_its_own_pipeline(request: TextToImage, spec: ModelSpec, memory: Memory) -
         yield Stage("Painting" if memory.holds(spec.net) else f"Loading {spec.title}")
         place = (spec.name, request.width, request.height)
         with memory.use(spec.net) as paint, memory.timed("net", *place, request.evaluations()):
-            words = plain(request.prompt), plain(request.negative_prompt)
+            words = request.said()
             pixels = paint(*words, request.width, request.height, request.steps, single.seed)
         with memory.timed("decode", *place):  # within the pipeline
             picture = to_pictures(pixels)[0]

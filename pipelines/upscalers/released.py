@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pipelines.adapters import chosen, plain
+from pipelines.adapters import chosen
 from pipelines.errors import BadRequest
 from pipelines.events import Progress, Stage
 from pipelines.knobs import knob
@@ -59,7 +59,7 @@ class Released(Upscaler):
         from pipelines.pictures import to_pictures
         from pipelines.tiles import overlapping
 
-        words = plain(request.prompt), plain(request.negative_prompt)
+        words = request.said()
         scale = float(request.guidance.knobs.get("scale", SCALE))
         times, tiles = spec.enlarges, overlapping(picture.size, spec.side - 2 * BORDER, BORDER)
 

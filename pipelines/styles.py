@@ -1,0 +1,79 @@
+"""Styles: words put around a prompt, chosen by name. Read from tables as A1111's web UI keeps them, `styles.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pipelines.knobs import knob
+from pipelines.registry import Registry
+
+FILE = "styles.csv"  # in the assets, and in any folder of models
+SHIPPED = Path(__file__).parents[1] / "assets" / FILE
+PLACE = "{prompt}"  # where a style has the prompt; at its end where it says nothing
+COLUMNS = ("name", "prompt", "negative_prompt")
+LONGEST, MOST = 2000, 1000  # characters of one style; styles of one table
+LARGEST = 2**20  # bytes of a table
+
+Styles = Annotated[
+    tuple[Annotated[str, Field(max_length=200)], ...],
+    *knob("Styles", "Words put around the prompt. Your own: styles.csv in the models folder.", "styles", max_length=8),
+]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What is said around a prompt, and what in the negative prompt."""
+
+    prompt: str
+    negative: str = ""
+
+
+styles: Registry[Style] = Registry("style")
+
+
+def dressed(prompt: str, negative: str, names: Sequence[str]) -> tuple[str, str]:
+    """Prompt and negative prompt with these styles, one around the other. Raises UnknownName."""
+    for style in (styles[name] for name in names):
+        if PLACE in style.prompt:
+            prompt = style.prompt.replace(PLACE, prompt)
+        else:
+            prompt = ", ".join(filter(None, (prompt, style.prompt)))
+        negative = ", ".join(filter(None, (negative, style.negative)))
+    return prompt, negative
+
+
+def read(path: Path) -> dict[str, Style]:
+    """The styles of a table with the columns name, prompt and negative_prompt; none where it is no such table."""
+    try:
+        if path.stat().st_size > LARGEST:
+            return {}
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))[:MOST]
+    except (OSError, ValueError, csv.Error):
+        return {}
+    found = {}
+    for row in rows:
+        name, prompt, negative = (str(row.get(column) or "").strip() for column in COLUMNS)
+        if name and (prompt or negative) and max(map(len, (name, prompt, negative))) <= LONGEST:
+            found[name] = Style(prompt, negative)
+    return found
+
+
+def scan_styles(folders: Iterable[Path]) -> None:
+    """Bring the registry to what ships and what lies in these folders; theirs take the place of ours."""
+    found = read(SHIPPED)
+    for folder in folders:
+        found |= read(folder / FILE)
+    for name in list(styles):
+        styles.remove(name)
+    for name, style in found.items():
+        styles.add(name, style)
+
+
+scan_styles(())
