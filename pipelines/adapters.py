@@ -17,6 +17,7 @@ from pipelines.knobs import knob
 from pipelines.models import ModelSpec, find
 from pipelines.models.adapters import AdapterSpec, EmbeddingSpec, adapters, embeddings, refuse_strange, vaes
 from pipelines.prompts import clauses
+from pipelines.styles import dressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -156,8 +157,9 @@ def worn(request: Asking, spec: ModelSpec) -> dict[str, float]:
     Raises UnknownName, BadRequest at a weight beyond 4, BadCheckpoint where one was made for another kind of model.
     """
     weights: dict[str, float] = {}
-    named = [*((each.name, each.weight) for each in request.adapters), *_mentions(request.prompt)]
-    woken = {each.name for each in taught(request.prompt)} - {name for name, _ in named}
+    prompt, _ = dressed(request.prompt, "", getattr(request, "styles", ()))
+    named = [*((each.name, each.weight) for each in request.adapters), *_mentions(prompt)]
+    woken = {each.name for each in taught(prompt)} - {name for name, _ in named}
     for name, weight in [*named, *((name, 1.0) for name in sorted(woken))]:
         adapters[name].refuse(spec.family, spec.title)
         weights[name] = weights.get(name, 0.0) + weight

@@ -188,7 +188,7 @@ def source_of(request: Drag, ground: Ground, sigmas: Tensor) -> tuple[Any, ...]:
     tensors = (ground.latents, sigmas, *(() if ground.beside is None else (ground.beside,)))
     digest = hashlib.sha256(b"".join(on_host(each).float().numpy().tobytes() for each in tensors)).hexdigest()
     worn = tuple(map(str, request.adapters))
-    return "noise", ground.spec.net.key, tuple(ground.latents.shape), digest, request.prompt, worn, request.identity
+    return "noise", ground.spec.net.key, tuple(ground.latents.shape), digest, request.said()[0], worn, request.identity
 
 
 def places(arrows: list[Arrow], frame: Frame, factor: int) -> Any:

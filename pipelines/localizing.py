@@ -34,9 +34,11 @@ class Attention:
     watched: Sequence[Any] = ()
     spots: dict[str, Tensor] = field(default_factory=dict)  # (n, T), 1 where the word's tokens stand
     said: dict[str, Tensor] = field(default_factory=dict)  # (n,), whether the prompt of each row has the word
-    maps: dict[str, dict[Any, Tensor]] = field(default_factory=dict)  # of a pass, and till then of that before
+    maps: dict[str, dict[Any, Tensor]] = field(default_factory=dict)  # (n, 1, h, w), of this pass or that before
     shape: tuple[int, int] = (1, 1)  # of the latents
     pictures: int = 1  # of each condition
+    last: tuple[Any, ...] = ()  # what the pass before was asked
+    leaps: bool = False  # whether passes go from place to place of a large picture
 
     def predicting(self, predict: Predict) -> Predict:
         """The same estimate, with the places of the words in its conditions known to those who look."""
@@ -48,10 +50,19 @@ class Attention:
                 self.spots[name] = rows.repeat_interleave(len(x), 0).to(x.device)
                 said = torch.tensor([is_said(cond, each.tokens) for cond in conds])
                 self.said[name] = said.repeat_interleave(len(x), 0).to(x.device)
-            self.shape, self.pictures = (x.shape[-2], x.shape[-1]), len(x)
+            self.follow(x, sigma, conds)
             return predict(x, sigma, conds)
 
         return located
+
+    def follow(self, x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> None:
+        """Begin a pass. What the one before saw stands for what this has not come to, where it saw the same picture a
+        step before: not where it was asked something else, nor another tile, of which there are many at one level."""
+        now = (tuple(x.shape), tuple(map(id, conds)), sigma.flatten()[0].item())
+        self.leaps = self.leaps or (now == self.last)
+        if self.leaps or now[:2] != self.last[:2]:
+            self.maps.clear()
+        self.last, self.shape, self.pictures = now, (x.shape[-2], x.shape[-1]), len(x)
 
     def note(self, attention: Any, seen: Tensor, read: Tensor) -> None:
         """Look where `seen` (n, N, C) attends to the words' tokens among `read` (n, T, D)."""
@@ -61,9 +72,12 @@ class Attention:
             each.unflatten(-1, (attention.heads, -1)).transpose(1, 2).float()
             for each in (attention.to_q(seen), attention.to_k(read))
         )
+        size = halved(self.shape, seen.shape[1])
+        if size is None:
+            return
         shares = (query @ key.transpose(-1, -2) * attention.scale).softmax(-1).mean(1)  # (n, N, T)
         for name, spots in self.spots.items():
-            self.maps.setdefault(name, {})[attention] = (shares * spots[:, None]).sum(-1)
+            self.maps.setdefault(name, {})[attention] = (shares * spots[:, None]).sum(-1).unflatten(-1, (1, *size))
 
     def masks(self) -> dict[str, Callable[[nn.Module], Callable[[Tensor], Tensor] | None]]:
         """For each word, layer -> where its change acts: in layers that are no transformer's last, everywhere while a
@@ -103,29 +117,33 @@ class Attention:
         """
 
         def mask(answer: Tensor) -> Tensor:
-            count = answer.shape[-2] * answer.shape[-1] if answer.dim() == 4 else answer.shape[1]
-            maps = [self.spread(each, count) for each in self.maps.get(name, {}).values() if len(each) == len(answer)]
-            if not maps:
+            size = answer.shape[-2:] if answer.dim() == 4 else halved(self.shape, answer.shape[1])
+            maps = [each for each in self.maps.get(name, {}).values() if len(each) == len(answer)]
+            if not maps or size is None:
                 return answer.new_ones(())
-            total = torch.stack(maps).sum(0)  # (n, N)
+            total = torch.stack([spread(each, tuple(size)) for each in maps]).sum(0).flatten(1)  # (n, N)
             low, high = total.amin(1, keepdim=True), total.amax(1, keepdim=True)
             said = self.spots[name].any(1, keepdim=True)
             there = ((total - low) / (high - low).clamp(min=1e-12) > self.sought[name].threshold) & said
-            named = {row for each in self.said.values() for row in each.nonzero().flatten().tolist()}
-            empty = [row not in named for row in range(len(there))]
-            beside = there.view(-1, self.pictures, count).any(0).repeat(len(there) // self.pictures, 1)
-            there = torch.where(torch.tensor(empty, device=there.device)[:, None], beside, there).to(answer)
-            return there.reshape(len(there), 1, *answer.shape[-2:]) if answer.dim() == 4 else there[..., None]
+            none = ~torch.stack(list(self.said.values())).any(0)  # rows whose prompt has no word that is sought
+            beside = there.view(-1, self.pictures, there.shape[1]).any(0).repeat(len(there) // self.pictures, 1)
+            there = torch.where(none[:, None], beside, there).to(answer)
+            return there.reshape(len(there), 1, *size) if answer.dim() == 4 else there[..., None]
 
         return mask
 
-    def spread(self, maps: Tensor, count: int) -> Tensor:
-        """Maps (n, N) at as many places as `count`, (n, count)."""
-        if maps.shape[1] == count:
-            return maps
-        area = self.shape[0] * self.shape[1]
-        (h, w), to = ([round(edge * (n / area) ** 0.5) for edge in self.shape] for n in (maps.shape[1], count))
-        return nn.functional.interpolate(maps.view(-1, 1, h, w), tuple(to), mode="bilinear").flatten(1)
+
+def halved(shape: tuple[int, int], places: int) -> tuple[int, int] | None:
+    """Height and width of the level of so many places, of a UNet whose levels halve and round up; None for none."""
+    height, width = shape
+    while height * width > places:
+        height, width = -(-height // 2), -(-width // 2)
+    return (height, width) if height * width == places else None
+
+
+def spread(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Maps (n, 1, h, w) at another size."""
+    return maps if maps.shape[-2:] == size else nn.functional.interpolate(maps, size, mode="bilinear")
 
 
 def is_said(cond: Cond, tokens: tuple[int, ...]) -> bool:

@@ -81,10 +81,17 @@ def joined(
     """A picture of a size from what `part` gives for each tile, `factor` pixels a unit: its inner box and its border to
     the left and above, over which it fades in; painted over `onto` where that is given. Yields how many tiles are
     done."""
-    whole = onto or Image.new("RGB", size)
+    whole, beside = onto or Image.new("RGB", size), Image.new("RGB", (0, 0))
     for done, tile in enumerate(tiles, 1):
-        fades = ((tile.inner[axis] - tile.outer[axis]) * factor for axis in (0, 1))
-        _lay(whole, part(tile), (tile.outer[0] * factor, tile.outer[1] * factor), *fades)
+        piece = part(tile)
+        left, top = ((tile.inner[axis] - tile.outer[axis]) * factor for axis in (0, 1))
+        if left:  # first into the one beside it, in its own line, and then all of that into the line above
+            _lay(beside, piece.crop((0, 0, left, piece.height)), (0, 0), left, upright=False)
+            piece.paste(beside, (0, 0))
+        following = tiles[done] if done < len(tiles) else tile
+        ahead = (following.inner[0] - following.outer[0]) * factor
+        beside = piece.crop((piece.width - ahead, 0, piece.width, piece.height))
+        _lay(whole, piece, (tile.outer[0] * factor, tile.outer[1] * factor), top, upright=True)
         yield done
     return whole
 
@@ -145,14 +152,13 @@ def side_of(spec: ModelSpec) -> int:
     return max(2 * STEP, spec.side // spec.factor // STEP * STEP)
 
 
-def _lay(below: Image.Image, part: Image.Image, corner: tuple[int, int], left: int, top: int) -> None:
-    """Puts a part over a picture; over its first `left` columns and `top` rows it fades in."""
-    across, down = (
-        np.minimum(1, (np.arange(edge) + 1) / (fade + 1)).astype(np.float32)
-        for edge, fade in ((part.width, left), (part.height, top))
-    )
-    mask = Image.fromarray((255 * down[:, None] * across).round().astype(np.uint8))
-    below.paste(part, corner, mask)
+def _lay(below: Image.Image, part: Image.Image, corner: tuple[int, int], fade: int, upright: bool) -> None:
+    """Puts a part over a picture; over its first `fade` columns, or rows, it fades in."""
+    edge = part.height if upright else part.width
+    ramp = np.full(edge, 255, np.uint8)
+    ramp[:fade] = np.linspace(0, 255, fade + 2)[1:-1].round()
+    mask = np.tile(ramp[:, None] if upright else ramp, (1, part.width) if upright else (part.height, 1))
+    below.paste(part, corner, Image.fromarray(mask))
 
 
 def _cut(x: Tensor, box: Box) -> Tensor:

@@ -269,7 +269,7 @@ def predicting(
         located = stack.enter_context(painting_with(net, worn(request, spec), spec, memory))
         predict = tallied(located(spec.predictor(net, beside)), memory)
         run = Run(net, sigmas, memory, spec, shelf, request.said()[0])
-        for choice in request.accelerators:
+        for choice in sorted(request.accelerators, key=lambda each: each.name != "compile"):  # it stands for the net
             predict = stack.enter_context(choice.build(accelerators).apply(predict, run))
         guide = stack.enter_context(request.guidance.build(guidances).apply(run))
         for choice in request.accelerators:

@@ -6,12 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from pipelines.knobs import knob
+from pipelines.prompts import clauses
 from pipelines.registry import Registry
 
 FILE = "styles.csv"  # in the assets, and in any folder of models
@@ -39,14 +41,26 @@ styles: Registry[Style] = Registry("style")
 
 
 def dressed(prompt: str, negative: str, names: Sequence[str]) -> tuple[str, str]:
-    """Prompt and negative prompt with these styles, one around the other. Raises UnknownName."""
+    """Prompt and negative prompt with these styles, one around the other; of a prompt whose parts AND joins each part.
+    Raises UnknownName."""
+    parts = clauses(prompt)
+    if names and len(parts) > 1:
+        texts = (_worn(each.text, names) if each.weight > 0 else each.text for each in parts)
+        worded = (f"{text} :{abs(each.weight):g}" for text, each in zip(texts, parts, strict=True))
+        joints = ["", *(" AND " if each.weight > 0 else " NOT " for each in parts[1:])]
+        prompt = "".join(chain.from_iterable(zip(joints, worded, strict=True)))
+    else:
+        prompt = _worn(prompt, names)
+    return prompt, ", ".join(filter(None, (negative, *(styles[name].negative for name in names))))
+
+
+def _worn(prompt: str, names: Sequence[str]) -> str:
     for style in (styles[name] for name in names):
         if PLACE in style.prompt:
             prompt = style.prompt.replace(PLACE, prompt)
         else:
             prompt = ", ".join(filter(None, (prompt, style.prompt)))
-        negative = ", ".join(filter(None, (negative, style.negative)))
-    return prompt, negative
+    return prompt
 
 
 def read(path: Path) -> dict[str, Style]:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from pipelines.errors import StudioError
 from pipelines.request import Request
-from pipelines.tasks.personalize import PRESETS, Personalize
+from pipelines.tasks.personalize import PRESETS, Personalize, presets_of
 from studio.answers import picked, spec_of
 from studio.classroom import Classroom
 from studio.desk import Desk
@@ -23,7 +23,7 @@ from studio.tray import Tray, tray
 
 PLACE = "Personalize"
 LATEST: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
-QUALITIES = {preset.name: preset.values for preset in PRESETS}
+QUALITIES = [preset.name for preset in PRESETS]
 SIDE = 256  # pixels that pictures should have where no model says
 
 
@@ -58,9 +58,7 @@ class Atelier:
         with gr.Column(elem_classes="card"):
             self.pictures = tray()
             self.form.draw(self.form.fields(advanced=False))
-            self.quality = gr.Radio(
-                list(QUALITIES), value=PRESETS[0].name, label="How thorough", elem_classes="segmented"
-            )
+            self.quality = gr.Radio(QUALITIES, value=PRESETS[0].name, label="How thorough", elem_classes="segmented")
         with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
             self.form.draw(self.form.fields(advanced=True))
         with gr.Column(elem_classes="deeds"):
@@ -75,10 +73,12 @@ class Atelier:
         form = self.form.inputs
         outputs = [self.quality, self.pictures, self.expectation, self.note]
         everything = [*form, *outputs]
-        own = [each for each in form if each is not self.desk.picker and "on-shelf" not in each.elem_classes]
+        apart = (self.desk.picker, self.form.controls["method"])
+        own = [each for each in form if each not in apart and "on-shelf" not in each.elem_classes]
         changes = [each.change if isinstance(each, gr.Textbox) else each.input for each in own]  # type: ignore[attr-defined]
         gr.on(changes, self.settled, [self.note, self.expectation, *form], outputs, **LATEST)
-        self.quality.input(self.quality_picked, [self.quality, *form], everything, **LATEST)
+        for each in (self.quality, self.form.controls["method"]):  # another way takes other steps for the same
+            each.input(self.quality_picked, [self.quality, *form], everything, **LATEST)  # type: ignore[attr-defined]
         self.desk.picker.input(self.settled, [self.note, self.expectation, *form], outputs, **LATEST)
         many: dict[str, Any] = {"trigger_mode": "multiple", **QUIET}
         self.pictures.brought(self.brought, form, outputs, **many)
@@ -101,13 +101,14 @@ class Atelier:
         return self._kept(values, who, note)
 
     def quality_picked(self, who: gr.Request, name: str, *values: Any) -> list[Any]:
-        """Quick, Good or Thorough was chosen."""
+        """Quick, Good or Thorough was chosen, or another way to personalize."""
         try:
-            request = changed(self._read(values, who), QUALITIES.get(name, {}))
+            before = self._read(values, who)
+            request = changed(before, qualities_of(before).get(name, {}))
         except StudioError as error:
             return [*[gr.skip()] * len(self.form.controls), *self._refused(error)]
         self.desk.remember(request, who, PLACE)
-        return [*self.form.show(request), *self._summary(request, who, said(""))]
+        return [*self.form.show(request, before), *self._summary(request, who, said(""))]
 
     def brought(self, who: gr.Request, event: gr.EventData, *values: Any) -> list[Any]:
         """Pictures came."""
@@ -156,9 +157,9 @@ class Atelier:
 
     def _summary(self, request: Request, who: gr.Request, note: Any, left_out: Sequence[str] = ()) -> list[Any]:
         held = request.model_dump()
-        name = next((each for each, values in QUALITIES.items() if values.items() <= held.items()), CUSTOM)
+        name = next((each for each, values in qualities_of(request).items() if values.items() <= held.items()), CUSTOM)
         shown = self._tray(str(held["model"]), who, left_out)
-        return [picked(name, list(QUALITIES)), shown, self._expected(request, who), note]
+        return [picked(name, QUALITIES), shown, self._expected(request, who), note]
 
     def _tray(self, model: str, who: gr.Request, left_out: Sequence[str]) -> dict[str, Any]:
         spec = spec_of(model)
@@ -169,3 +170,9 @@ class Atelier:
             return expected(self.desk.runner.expect(request, owner_of(who, self.desk.shared)))
         except StudioError as error:
             return {"text": str(error), "known": "yes"}
+
+
+def qualities_of(request: Request) -> dict[str, dict[str, Any]]:
+    """What each quality sets for the way to personalize that a request names."""
+    method = request.method.name  # type: ignore[attr-defined]
+    return {preset.name: preset.values for preset in presets_of(method)}

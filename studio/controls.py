@@ -92,7 +92,9 @@ def _adapters(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
 
 
 def _styles(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:
-    return gr.Dropdown(list(styles), value=[], multiselect=True, info=field.description, **place)
+    return gr.Dropdown(
+        list(styles), value=[], multiselect=True, allow_custom_value=True, info=field.description, **place
+    )
 
 
 def _vae(_: Knob, field: FieldInfo, place: dict[str, Any]) -> Component:

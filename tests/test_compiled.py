@@ -13,6 +13,7 @@ from pipelines.errors import StudioError
 from pipelines.lessons import LAYERS, as_lora, low_ranks
 from pipelines.models import ModelSpec
 from pipelines.models.lora import Worn, patched
+from pipelines.tasks import parse, run
 from pipelines.types import Run
 from tests.accounting import host
 from tests.test_accelerators import apart, walked
@@ -71,6 +72,17 @@ def test_the_stand_in_shares_weights_and_goes_with_the_network(walk: Run) -> Non
     del net, other
     gc.collect()
     assert weight() is None
+
+
+@pytest.mark.parametrize("order", [("stitching", "compile"), ("compile", "stitching")])
+def test_what_answers_in_place_of_the_network_goes_before_it(toy: ModelSpec, order: tuple[str, str]) -> None:
+    memory = host()
+    small = {"name": "stitching", "knobs": {"share": 1.0, "small": "toy"}}
+    chosen = [small if name == "stitching" else {"name": name, "knobs": TRACED} for name in order]
+    twins.clear()
+    request = {"task": "text_to_image", "model": "toy", "steps": 2, "width": 64, "height": 64, "seed": 1}
+    list(run(parse({**request, "accelerators": chosen}), memory))
+    assert not twins  # all steps were the small model's, and no program was made
 
 
 def test_what_cannot_be_compiled_is_said_in_a_sentence(walk: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def test_a_flat_picture_stays_flat_by_a_compact_one_that_adds_nothing() -> None:
     assert torch.equal(net.enlarged(pixels), pixels.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
-@pytest.mark.parametrize("wrong", ["missing", "shape", "deep", "x1"])
+@pytest.mark.parametrize("wrong", ["missing", "shape", "deep", "grey", "odd", "number", "x1"])
 def test_what_is_no_enlarger_here_is_refused_in_a_sentence(wrong: str, tmp_path: Path) -> None:
     state = dict(Esrgan(8, 4, 1, 4 if wrong == "x1" else 1, 2).state_dict())
     if wrong == "missing":
@@ -126,6 +126,10 @@ def test_what_is_no_enlarger_here_is_refused_in_a_sentence(wrong: str, tmp_path:
         state["body.0.rdb2.conv3.weight"] = torch.zeros(4, 5, 3, 3)
     if wrong == "deep":
         state["body.999999999.rdb1.conv1.weight"] = torch.zeros(1)
+    if wrong in ("grey", "odd"):
+        state["conv_first.weight"] = torch.zeros(8, 1 if wrong == "grey" else 8, 3, 3)
+    if wrong == "number":
+        state[f"model.{'9' * 5000}.weight"] = torch.zeros(1)
     save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "odd.safetensors")
     reason = look(tmp_path / "odd.safetensors").reason
     assert reason.startswith("odd.safetensors") and reason.endswith(".")

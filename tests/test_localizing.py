@@ -20,9 +20,9 @@ def looking(conds: list[Cond], pictures: int = 1, height: int = 4, width: int = 
     return attention
 
 
-def at(place: int, share: float, count: int = 16) -> Tensor:
-    """A map (count,) with all its attention at one place."""
-    return torch.nn.functional.one_hot(torch.tensor(place), count) * share
+def at(place: int, share: float) -> Tensor:
+    """A map (1, 4, 4) with all its attention at one place."""
+    return (torch.nn.functional.one_hot(torch.tensor(place), 16) * share).view(1, 4, 4)
 
 
 def changed(attention: Attention, name: str, answer: Tensor) -> list[list[int]]:
@@ -46,14 +46,29 @@ def test_each_picture_of_a_pass_has_places_of_its_own_and_another_word_is_left_a
     assert changed(attention, "zorp", torch.ones(6, 8, 4, 4)) == [[1], [2], [1], [2], [], []]
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 16), (12, 8)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 16), (12, 8), (65, 96)])
 def test_maps_of_another_size_are_brought_to_that_of_the_layer(height: int, width: int) -> None:
     attention = looking([cond(7, 3)], height=height, width=width)
-    coarse = torch.zeros(1, height // 4 * (width // 4))
-    coarse[0, 0] = 1
+    half, quarter = ((-(-height // n), -(-width // n)) for n in (2, 4))
+    coarse = torch.zeros(1, 1, *quarter)
+    coarse[0, 0, 0, 0] = 1
     attention.maps["zorp"] = {"coarse": coarse}
-    mask = attention.where("zorp")(torch.ones(1, 3, height // 2, width // 2))[0, 0]
-    assert mask[0, 0] == 1 and mask[-1, -1] == 0 and mask.shape == (height // 2, width // 2)
+    mask = attention.where("zorp")(torch.ones(1, 3, *half))[0, 0]
+    assert mask[0, 0] == 1 and mask[-1, -1] == 0 and mask.shape == half
+    assert attention.where("zorp")(torch.ones(1, half[0] * half[1], 3)).shape == (1, half[0] * half[1], 1)
+
+
+def test_what_was_seen_a_step_before_stands_and_what_another_tile_saw_does_not() -> None:
+    attention, conds = Attention({"zorp": Sought((7, 3), 0.5)}), [cond(7, 3)]
+    ask = attention.predicting(lambda x, sigma, conds: [x for _ in conds])
+
+    def seen_after(sigma: float, height: int = 4) -> bool:
+        attention.maps["zorp"] = {"a": at(1, 1)[None]}
+        ask(torch.zeros(1, 4, height, 4), torch.tensor(sigma), conds)
+        return bool(attention.maps)
+
+    assert not seen_after(5.0) and seen_after(4.0) and seen_after(3.0)
+    assert not seen_after(3.0, height=8) and not seen_after(3.0, height=8) and not seen_after(2.0, height=8)
 
 
 def test_before_anything_was_seen_all_of_a_picture_is_changed() -> None:

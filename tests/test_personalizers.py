@@ -22,6 +22,7 @@ from pipelines.painting import encoded
 from pipelines.shelf import FolderShelf
 from pipelines.study import Study
 from pipelines.tasks import parse, run
+from pipelines.tasks.personalize import presets_of
 from pipelines.workshop import Run
 from tests.test_personalize import asked, forget, learned, picture, taught
 from tests.tiny import adapters as tiny
@@ -67,6 +68,11 @@ def test_what_waits_for_its_word_changes_nothing_without_it(toy: ModelSpec, memo
         taught(asked(shelf, steps=2, rate=0.2, method=method, word=word), memory, shelf)
         assert picture(memory, "a cat", adapters=(word,)) == bare
         assert picture(memory, f"a {word}") != picture(memory, f"a <{word}:0>")
+
+
+def test_a_way_whose_steps_are_short_takes_more_of_them() -> None:
+    quick = {name: presets_of(name)[0].values["steps"] for name in ("dreambooth_lora", "residuals")}
+    assert quick == {"dreambooth_lora": 500, "residuals": 800}
 
 
 def test_two_subjects_in_one_sentence_are_told_how_they_keep_apart(

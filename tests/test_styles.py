@@ -11,6 +11,7 @@ from pipelines.errors import UnknownName
 from pipelines.events import Finished
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec
+from pipelines.prompts import Span, clauses
 from pipelines.stock import Stock
 from pipelines.styles import FILE, dressed, read, scan_styles, styles
 from pipelines.tasks import parse, run
@@ -44,6 +45,9 @@ def test_styles_go_one_around_the_other_and_negatives_add_up(tmp_path: Path) -> 
     scan_styles([tmp_path])
     assert dressed("a cat", "dog", ["quiet", "plain"]) == ("calm a cat, dusk, flat, soft", "dog, noise")
     assert dressed("", "", ["plain"]) == ("flat, soft", "") and dressed("a", "b", []) == ("a", "b")
+    assert clauses(dressed("a cat AND a dog :0.5 NOT fog", "", ["quiet"])[0]) == [
+        Span("calm a cat, dusk", 1.0), Span("calm a dog, dusk", 0.5), Span("fog", -1.0)
+    ]  # fmt: skip
     with pytest.raises(UnknownName, match=r"no style called 'quite'.*'quiet'"):
         dressed("a cat", "", ["quite"])
 

@@ -222,6 +222,16 @@ def test_a_second_pass_makes_the_same_picture_larger(toy: ModelSpec, method: obj
     assert again[0].tobytes() == large[1].picture.tobytes()  # each is the same alone
 
 
+@pytest.mark.parametrize(
+    "values", [{"larger": 2, "larger_by": "released"}, {"larger": 4, "width": 2048, "height": 2048}]
+)
+def test_a_second_pass_that_cannot_be_is_refused_before_the_first(toy: ModelSpec, values: dict[str, object]) -> None:
+    memory = host()
+    with pytest.raises(StudioError, match=r"Larger|Model"):
+        events(memory, **values)
+    assert memory.estimates == 0
+
+
 def test_a_second_pass_is_counted_in_what_is_expected(toy: ModelSpec) -> None:
     once, twice, plain = (
         parse({**SMALL, "larger": larger, "larger_by": method}).areas(None)

@@ -26,7 +26,7 @@ const pull = {
     if (`${other?.name}${other?.mask}` !== `${this.other?.name}${this.other?.mask}`) this.bring(other);
     if (kind === 'look') return;
     const text = kind === 'arrows' ? value.arrows || '' : [value.to || '', value.size].join('|');
-    if (this.pending !== null) { if (text === this.known || text !== this.pending) return; this.pending = null; this.known = text; return; }
+    if (this.pending !== null) { if (text !== this.pending) return; this.pending = null; this.known = text; return; }
     if (text === this.known) return;
     this.known = text;
     this.read(text);

@@ -45,7 +45,8 @@ class Compiled(Accelerator):
     @contextmanager
     def apply(self, predict: Predict, run: Run) -> Iterator[Predict]:
         whole = run.spec and run.memory.found(run.spec.net)
-        if self.compiler == "off" or run.spec is None or not (whole and whole.is_whole):
+        # what an inpainting network reads beside is not known here
+        if self.compiler == "off" or run.spec is None or run.spec.inpaints or not (whole and whole.is_whole):
             yield predict
             return
         predictor = run.spec.predictor
@@ -53,6 +54,7 @@ class Compiled(Accelerator):
         def compiled(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
             if not is_bare(run.net):
                 return predict(x, sigma, conds)
+            run.memory.check()  # nobody watches the blocks of the program
             return asked(tallied(predictor(twin(run.net, self.compiler)), run.memory), x, sigma, conds)
 
         yield compiled

@@ -159,6 +159,8 @@ def tails(names: Mapping[str, Any]) -> dict[str, str]:
 
 def renamed(state: Mapping[str, Any]) -> dict[str, Any]:
     """Weights, or their shapes, under the names of the later release."""
+    if any(name.startswith("params_ema.") for name in state):  # beside `params.`, which are those of the last step
+        state = {name: value for name, value in state.items() if not name.startswith("params.")}
     late, given = tails(state), {}
     for name, value in state.items():
         bare = named(name)
@@ -169,13 +171,13 @@ def renamed(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _untrained(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Enlarger, int]:
     """A network of the sizes that shapes tell, on no device, and how many times it enlarges."""
-    known = renamed(shapes)
     try:
+        known = renamed(shapes)
         with torch.device("meta"):
             net, times = _esrgan(known) if "conv_first.weight" in known else _compact(known)
         own = {name: tuple(each.shape) for name, each in net.state_dict().items()}
-    except (KeyError, ValueError, IndexError, RuntimeError):
-        own, net, times = {}, Enlarger(), 0
+    except (KeyError, ValueError, IndexError, TypeError, RuntimeError, ArithmeticError):
+        known, own, net, times = {}, {}, Enlarger(), 0
     if not own or own != {name: tuple(each) for name, each in known.items()}:
         raise BadCheckpoint(f"{path.name} is an enlarger of a kind that the studio does not know.")
     if times < 2:
@@ -189,16 +191,16 @@ def _esrgan(known: Mapping[str, tuple[int, ...]]) -> tuple[Enlarger, int]:
     blocks = 1 + max(int(name.split(".")[1]) for name in known if name.startswith("body."))
     doublings = sum(name.startswith("conv_up") and name.endswith(".weight") for name in known)
     fold = math.isqrt(colours // 3)
-    if blocks > DEEPEST:
-        raise ValueError("too deep")
+    if blocks > DEEPEST or not 1 <= fold <= 4 or 3 * fold**2 != colours or doublings > 3 or 2**doublings % fold:
+        raise ValueError("no such network")
     return Esrgan(width, growth, blocks, fold, doublings), max(1, 2**doublings // fold)
 
 
 def _compact(known: Mapping[str, tuple[int, ...]]) -> tuple[Enlarger, int]:
     last = max(int(name.split(".")[1]) for name in known)
     times = math.isqrt(known[f"body.{last}.weight"][0] // 3)
-    if last > DEEPEST:
-        raise ValueError("too deep")
+    if last > DEEPEST or not 1 <= times <= 8:
+        raise ValueError("no such network")
     return CompactEsrgan(known["body.0.weight"][0], (last - 2) // 2, times), times
 
 

@@ -58,6 +58,6 @@ def _small(pocket: ModelSpec, presets: tuple[Preset, ...]) -> ModelSpec:
     return replace(
         pocket,
         name=SMALL.name,
-        summary="Pocket's smaller sister: a quarter of the work, for drafts, for T-Stitch and for autoguidance.",
+        summary="Pocket's smaller sister: a third of the time, for drafts, for T-Stitch and for autoguidance.",
         **facts,
     )

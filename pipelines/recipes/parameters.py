@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from pipelines.recipes.reading import Found, number
+from pipelines.styles import dressed, styles
 
 PAIR = re.compile(r'\s*([A-Za-z][\w \-/()]{0,60}):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 PLACES = {"Steps": "steps", "Seed": "seed", "Hires upscale": "larger"}
@@ -65,8 +66,9 @@ def written(request: dict[str, Any], version: str) -> str:
         "Version": f"Palimpsest {version}",
     }
     pairs = ", ".join(f"{name}: {value}" for name, value in says.items() if value not in (None, ""))
-    negative = f"{NEGATIVE} {request['negative_prompt']}" if request.get("negative_prompt") else ""
-    return "\n".join(filter(None, [str(request.get("prompt", "")), negative, pairs]))
+    prompt, without = str(request.get("prompt", "")), str(request.get("negative_prompt", ""))
+    prompt, without = dressed(prompt, without, [each for each in request.get("styles", ()) if each in styles])
+    return "\n".join(filter(None, [prompt, f"{NEGATIVE} {without}" if without else "", pairs]))
 
 
 def _name(choice: Any) -> str:

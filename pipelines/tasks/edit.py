@@ -166,7 +166,7 @@ def now(request: Edit, ground: Ground) -> Cond:
 def prompts(request: Edit, ground: Ground, predict: Predict, guide: Guide) -> tuple[Denoise, Denoise]:
     """x0 by what the picture shows, and by what it should; the latter pushed away from the negative prompt, if any."""
     there = now(request, ground)
-    away = ground.uncond if request.negative_prompt else there
+    away = ground.uncond if request.said()[1] else there
     return (
         lambda x, sigma: predict(x, sigma, [there])[0],
         lambda x, sigma: guide(predict, x, sigma, ground.cond, away),

@@ -14,6 +14,7 @@ from pipelines.knobs import LONGEST_PROMPT, Height, Prompt, Seed, Strength, Widt
 from pipelines.painting import Sampled, conditions, encoded, noise_of, paint, predicting
 from pipelines.samplers import Path
 from pipelines.schedules import schedules
+from pipelines.styles import dressed
 from pipelines.tasks import Running, task
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def inbetween(request: Inbetween, memory: Memory, shelf: Shelf) -> Running:
         raise BadRequest("Last picture: choose both pictures, or neither.")
     spec = chosen(request)
     first, uncond = yield from conditions(request, spec, memory)
-    words = plain(request.last or request.prompt)
+    words = plain(dressed(request.last or request.prompt, "", request.styles)[0])
     last = encoded(spec, memory, words, weights=worn(request, spec))
     ends = yield from setting_out(request, spec, memory, shelf, (first, last))
     pictures: list[Image] = []

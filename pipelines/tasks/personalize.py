@@ -28,6 +28,12 @@ PRESETS = (  # what the page's qualities set in the form
 )
 
 
+def presets_of(method: str) -> tuple[Preset, ...]:
+    """What the qualities set for a way to personalize. Raises UnknownName."""
+    pace = personalizers[method].pace
+    return tuple(Preset(each.name, {"steps": round(pace * each.values["steps"])}) for each in PRESETS)
+
+
 def spelled(word: str) -> str:
     """A word that can be taught, or nothing yet. Raises ValueError."""
     if word and not WORD.fullmatch(word):

@@ -75,6 +75,8 @@ def text_to_image(request: TextToImage, memory: Memory, shelf: Shelf) -> Running
     spec = chosen(request)
     if spec.whole:
         return (yield from in_its_own_pipeline(request, spec, memory))
+    if request.larger > 1:
+        refuse_second_pass(request)
     cond, uncond = yield from conditions(request, spec, memory)
     decode = spec.decode
     for choice in request.accelerators:
@@ -97,6 +99,19 @@ def text_to_image(request: TextToImage, memory: Memory, shelf: Shelf) -> Running
         done.append(Painted(picture, single))
         yield Finished(done[-1])
     return Result(tuple(done), tuple(remarks))
+
+
+def refuse_second_pass(request: TextToImage) -> None:
+    """Raises BadRequest where the second pass cannot be: before the first is painted for nothing."""
+    from pipelines.pictures import LARGEST
+
+    request.larger_by.build(upscalers).check(request)
+    width, height = (round(request.larger * edge) for edge in (request.width, request.height))
+    if width * height > LARGEST:
+        raise BadRequest(
+            f"Larger: the result would have {width} x {height} pixels; the studio makes pictures of up to "
+            f"{LARGEST // 10**6} megapixels."
+        )
 
 
 def once_more(picture: Image, single: TextToImage, memory: Memory, number: int, count: int) -> Enlarging:

@@ -27,7 +27,7 @@ class Partner:
         size = sum(weight.numel() for weight in _learned(net))
         self.weights, self.gradient = _shared(size), _shared(size)
         self.wanted, self.ready = context.Event(), context.Event()
-        shared = (build, core, self.weights, self.gradient, self.wanted, self.ready)
+        shared = (os.getpid(), build, core, self.weights, self.gradient, self.wanted, self.ready)
         self.process: Any = context.Process(target=_work, args=shared, daemon=True)
         self.process.start()
         self.taken = 0  # gradients it has given
@@ -61,14 +61,14 @@ def _pieces(net: nn.Module, flat: Tensor) -> Iterator[tuple[nn.Parameter, Tensor
 
 
 def _work(
-    build: Callable[[], Lessons], core: int, weights: Tensor, gradient: Tensor, wanted: Event, ready: Event
+    first: int, build: Callable[[], Lessons], core: int, weights: Tensor, gradient: Tensor, wanted: Event, ready: Event
 ) -> None:
     """The partner's life: take weights, find a gradient, hand it over, in the lowest place of the machine."""
     os.sched_setaffinity(0, {core})
     os.nice(40)
     torch.set_num_threads(1)
-    first, step = os.getppid(), SEEDS
     net, loss = build()
+    step = SEEDS
     while os.getppid() == first:  # the first may be killed, and end nobody
         if not wanted.wait(PATIENCE):
             continue

@@ -37,6 +37,10 @@ class LatentTiles(Upscaler):
 
     creativity: Creativity = 0.35
 
+    def check(self, request: Sampled) -> None:
+        """Raises BadRequest for a model that paints under masks only, and UnknownName."""
+        painter(request)
+
     def __call__(self, picture: Image, size: tuple[int, int], request: Sampled, memory: Memory) -> Enlarging:
         from PIL.Image import Resampling
 

@@ -14,7 +14,7 @@ from pipelines.models.adapters import adapters
 from pipelines.tasks.personalize import Personalize
 from pipelines.training.backdrops import Backdrop
 from pipelines.training.scenes import Item, Scene, draw, places, strangers
-from tests.browser.live import Live
+from tests.browser.live import Live, chosen
 from tests.browser.test_looks import CONTRAST, SIZES, overflow
 
 THING = next(iter(strangers))
@@ -79,6 +79,20 @@ def deed(page: Page, name: str) -> Locator:
 
 def state(page: Page, name: str) -> None:
     expect(page.locator(".course")).to_have_attribute("data-state", name, timeout=SLOW)
+
+
+def test_another_way_takes_as_many_steps_as_its_quality_says(atelier: Page) -> None:
+    atelier.locator(".advanced button.label-wrap:visible").click()
+    quality, steps = (
+        atelier.locator(".segmented:visible"),
+        atelier.locator("#personalize-knob-steps input[type=number]"),
+    )
+    chosen(quality.get_by_label("Good"))
+    expect(steps).to_have_value("1200")
+    atelier.locator("#personalize-knob-method input").first.click()
+    atelier.get_by_role("option", name="Personalized residuals").click()
+    expect(steps).to_have_value("1920")
+    expect(quality.get_by_label("Good")).to_be_checked()
 
 
 def test_pictures_are_shown_with_what_is_wrong_with_them_and_taken_away(atelier: Page, pictures: list[str]) -> None:

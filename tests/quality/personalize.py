@@ -29,7 +29,7 @@ from pipelines.models.adapters import adapters
 from pipelines.personalizers import personalizers
 from pipelines.subjects import gathered
 from pipelines.tasks import parse, run
-from pipelines.tasks.personalize import PRESETS
+from pipelines.tasks.personalize import presets_of
 from pipelines.training.scenes import Backdrop, Item, Scene, colours, draw, places, strangers
 from pipelines.workshop import registered
 from tests.quality.judge import Judge
@@ -240,7 +240,8 @@ def examined(school: School, method: str, asked: argparse.Namespace, rows: dict[
     for subject in subjects(asked.subjects, asked.prompts):
         if subject.thing in rows:
             continue
-        row = lesson(school, subject, method, asked.steps, asked.others)
+        steps = asked.steps or presets_of(method)[0].values["steps"]
+        row = lesson(school, subject, method, steps, asked.others)
         row["pair"] = together(school, taught[-1], subject, asked.pairs) if taught else []
         rows[subject.thing] = row
         taught.append(subject)
@@ -261,7 +262,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default=",".join(personalizers), help="some of them, with commas between")
     parser.add_argument("--subjects", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=PRESETS[0].values["steps"], help="of teaching, as many as Quick")
+    parser.add_argument("--steps", type=int, help="of teaching; as many as Quick if not given")
     parser.add_argument("--prompts", type=int, default=8, help="of each subject, in places that its pictures lack")
     parser.add_argument("--pairs", type=int, default=2, help="prompts for each two subjects")
     parser.add_argument("--others", type=int, default=20, help="exercises of other things")
