@@ -80,7 +80,7 @@ class Enlarger(nn.Module):
 
     def enlarged(self, pixels: Tensor) -> Tensor:
         """Pixels (1, 3, h, w) in [0, 1] to (1, 3, times h, times w)."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say how it enlarges")
 
 
 class Esrgan(Enlarger):

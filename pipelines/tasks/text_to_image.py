@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pipelines.accelerators import accelerators
 from pipelines.adapters import chosen, worn
 from pipelines.errors import BadRequest
-from pipelines.events import Finished, Painted, Progress, Remark, Result, Stage
+from pipelines.events import Finished, Painted, Remark, Result, Stage
 from pipelines.knobs import Count, Height, Width, knob
 from pipelines.method import Choice, OneOf
 from pipelines.painting import Sampled, conditions, paint_one
 from pipelines.searches import searches
 from pipelines.searching import Judges, SearchChoice, searched
 from pipelines.tasks import Running, task
-from pipelines.upscalers import Enlarging, upscalers
+from pipelines.upscalers import Enlarging, numbered, upscalers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -117,13 +115,7 @@ def refuse_second_pass(request: TextToImage) -> None:
 def once_more(picture: Image, single: TextToImage, memory: Memory, number: int, count: int) -> Enlarging:
     """The second pass: the picture so many times as large, with progress as that of one picture among several."""
     size = (round(single.larger * single.width), round(single.larger * single.height))
-    with closing(single.larger_by.build(upscalers)(picture, size, single, memory)) as running:
-        while True:
-            try:
-                event = next(running)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            yield replace(event, picture=number, pictures=count) if isinstance(event, Progress) else event
+    return (yield from numbered(single.larger_by.build(upscalers)(picture, size, single, memory), number, count))
 
 
 def plainly(request: TextToImage, seed: int | None) -> TextToImage:

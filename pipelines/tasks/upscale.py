@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
@@ -12,12 +10,12 @@ from pydantic import Field
 from pipelines.adapters import chosen
 from pipelines.errors import BadRequest, StudioError
 from pipelines.estimate import Expectation
-from pipelines.events import Event, Finished, Painted, Progress, Remark, Result, Stage
+from pipelines.events import Event, Finished, Painted, Remark, Result, Stage
 from pipelines.knobs import Source, knob
 from pipelines.method import Choice, OneOf
 from pipelines.painting import Sampled, bytes_of
 from pipelines.tasks import Running, task
-from pipelines.upscalers import Enlarging, upscalers
+from pipelines.upscalers import numbered, upscalers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -171,17 +169,6 @@ def enlarged(
     (width, height), (wide, high) = picture.size, size
     said = f"{width} x {height} pixels became {wide} x {high}."
     return result.convert("L") if picture.mode == "L" else result, said
-
-
-def numbered(running: Enlarging, number: int, count: int) -> Enlarging:
-    """The same events, with progress as that of one picture among several."""
-    with closing(running):
-        while True:
-            try:
-                event = next(running)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            yield replace(event, picture=number, pictures=count) if isinstance(event, Progress) else event
 
 
 def coloured(picture: Image) -> Image:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from pipelines.events import Progress
 from pipelines.method import Method
 from pipelines.registry import Registry, discover
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.memory import Memory
     from pipelines.painting import Sampled
 
-__all__ = ["Enlarging", "Upscaler", "shipped", "upscalers"]
+__all__ = ["Enlarging", "Upscaler", "numbered", "shipped", "upscalers"]
 
 U = TypeVar("U", bound="type[Upscaler]")
 WEIGHTS = Path(__file__).parents[2] / "assets" / "upscale"
@@ -41,6 +44,17 @@ class Upscaler(Method):
     def beside(self, memory: Memory) -> int:
         """Bytes that it holds beside the pictures, of one that does not paint: its weights and the maps of a tile."""
         return 0
+
+
+def numbered(running: Enlarging, number: int, count: int) -> Enlarging:
+    """The same events, with progress as that of one picture among several."""
+    with closing(running):
+        while True:
+            try:
+                event = next(running)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            yield replace(event, picture=number, pictures=count) if isinstance(event, Progress) else event
 
 
 upscalers: Registry[type[Upscaler]] = Registry("upscaler")
