@@ -35,6 +35,7 @@ from pipelines.samplers import Path, samplers
 from pipelines.schedules import schedules
 from pipelines.styles import Styles, dressed
 from pipelines.types import Run, tallied
+from pipelines.vocabulary import warning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,8 +139,7 @@ def conditions(request: Sampled, spec: ModelSpec, memory: Memory) -> Generator[E
     held = all(memory.holds(part) for part in spec.texts)
     yield Stage("Reading the prompt" if held else f"Loading {spec.title}")
     composes = guidances[request.guidance.name].composes
-    if remark := melting(request.prompt, composes):
-        yield Remark(remark)
+    yield from map(Remark, filter(None, (melting(request.prompt, composes), warning(request))))
     return (
         (composed if composes else encoded)(spec, memory, prompt, weights=weights),
         encoded(spec, memory, negative, negative=True, weights=weights),

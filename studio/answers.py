@@ -12,9 +12,11 @@ import gradio as gr
 
 from pipelines.errors import StudioError
 from pipelines.models import ModelSpec, models
+from pipelines.painting import Sampled
 from pipelines.request import Request
 from pipelines.shelf import FolderShelf
 from pipelines.tasks import parse
+from pipelines.vocabulary import warning
 from studio.board import Board, Changes
 from studio.desk import Desk
 from studio.form import Form
@@ -218,7 +220,8 @@ class Answers:
     def _expected(self, request: Request, who: gr.Request) -> Said:
         try:
             known = self.desk.runner.expect(request, owner_of(who, self.desk.shared))
-            return expected(known, self.desk.library.room().warning())
+            heeded = self.desk.library.room().warning(), warning(request) if isinstance(request, Sampled) else ""
+            return expected(known, " ".join(filter(None, heeded)))
         except StudioError as error:
             return {"text": str(error), "known": "yes"}
 

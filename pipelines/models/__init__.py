@@ -84,6 +84,7 @@ class ModelSpec:
     defaults: dict[str, Any] = field(default_factory=dict)  # what the form shows when it is picked
     presets: tuple[Preset, ...] = ()
     taught_scale: float = math.inf  # the strongest guidance that pictures of a subject it was taught stand
+    words: Callable[[], frozenset[str]] | None = None  # all it ever read, of a model that knows few
     plans: Path | None = None  # the folder beside it that keeps what was searched or measured for it
 
     def ends(self) -> tuple[float, float]:

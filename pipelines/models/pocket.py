@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.models import POCKET, ModelSpec, Preset, load_folder, models
+from pipelines.parts import json_file
 
 SMALL = POCKET.with_name("pocket-small")
 ADAPTERS = POCKET.with_name("adapters")
@@ -29,6 +31,7 @@ def register() -> None:
         "pocket",
         title="Pocket",
         licence="Apache-2.0",
+        words=partial(whole_words, POCKET / "tokenizer" / "tokenizer.json"),
         summary="The small model that ships with the studio; it paints the drawn world it was raised on.",
     )
     usual = tuple(Preset(each.name, each.values | LIVELY) for each in spec.presets)
@@ -37,6 +40,13 @@ def register() -> None:
     models.add(pocket.name, pocket)
     if SMALL.exists():
         models.add(SMALL.name, _small(pocket, usual))
+
+
+@cache
+def whole_words(tokenizer: Path) -> frozenset[str]:
+    """The words of a byte-pair tokenizer (its tokenizer.json) that are one token each. Raises BadCheckpoint."""
+    known = json_file(tokenizer)["model"]["vocab"]
+    return frozenset(each.removesuffix("</w>") for each in known if each.endswith("</w>"))
 
 
 def _adapter(steps: int) -> Path:

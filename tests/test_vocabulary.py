@@ -1,0 +1,66 @@
+"""A model that knows few words says which it does not know, before painting and with the picture."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.events import Remark
+from pipelines.memory import Memory
+from pipelines.models import models
+from pipelines.models.adapters import embeddings
+from pipelines.models.pocket import whole_words
+from pipelines.styles import styles
+from pipelines.tasks import parse, run
+from pipelines.training.captions import words
+from pipelines.vocabulary import strange, warning
+
+POCKET = models["pocket"]
+
+
+def asked(prompt: str, **values):
+    return parse({"task": "text_to_image", "model": "pocket", "prompt": prompt, "steps": 1, "seed": 1, **values})
+
+
+def test_every_word_of_the_captions_is_known():
+    assert set(words()) - whole_words(Path("assets/pocket/tokenizer/tokenizer.json")) <= {"a", "k"}
+    assert strange(asked(" ".join(words()))) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "unknown"),
+    [
+        ("", []),
+        ("A (Red:1.2) cat, 4k!", []),
+        ("a cinematic cat, CINEMATIC, bokeh", ["cinematic", "bokeh"]),
+        ("a cat AND a gryphon :0.5", ["gryphon"]),
+        ("ein Bär", ["ein", "bär"]),
+        ("two cats 12345 _ - x", []),
+    ],
+)
+def test_other_words_are_named_once(prompt, unknown):
+    assert strange(asked(prompt)) == unknown
+
+
+def test_both_prompts_and_styles_are_read():
+    assert strange(asked("a cat", negative_prompt="blurry")) == ["blurry"]
+    assert strange(asked("a cat", styles=[next(iter(styles))]))
+
+
+def test_the_sentence_fits_its_number_of_words():
+    assert warning(asked("a cat")) == ""
+    assert warning(asked("a gryphon")) == "Pocket never learned the word gryphon; it may spoil the picture."
+    assert "gryphon and wyvern;" in warning(asked("a gryphon, a wyvern"))
+    assert "aa, bb, cc, dd and 2 more; they may spoil" in warning(asked("aa bb cc dd ee ff"))
+
+
+def test_coined_words_and_models_that_read_everything_are_left_alone(monkeypatch):
+    monkeypatch.setattr(embeddings, "_entries", {**dict(embeddings.items()), "gryphon": None})
+    assert strange(asked("a gryphon")) == []
+    monkeypatch.setattr(models, "_entries", {**dict(models.items()), "pocket": replace(POCKET, words=None)})
+    assert strange(asked("a wyvern")) == []
+
+
+def test_it_is_said_with_the_picture():
+    said = [event.text for event in run(asked("a gryphon", width=64, height=64), Memory()) if isinstance(event, Remark)]
+    assert any("gryphon" in each for each in said)
