@@ -74,6 +74,14 @@ _scale = knob(
 _fraction = knob("Fraction", "A share between none and all.", ge=0, le=1, step=0.01)
 _strength = knob("Strength", "How much may change: 0 nothing, 1 everything.", ge=0, le=1, step=0.01, advanced=False)
 _eta = knob("Eta", "How much fresh noise each step adds: 0 none, 1 as much as the theory has.", ge=0, le=2, step=0.05)
+_s_tmin = knob(
+    "Noise down to",
+    "The noise level from which on no fresh noise is added (s_tmin): fresh noise finds better compositions, and late "
+    "it spoils small things.",
+    ge=0,
+    le=100,
+    step=0.1,
+)
 _model = knob("Model", "The checkpoint that paints.", "model", advanced=False, max_length=200)
 _name: dict[str, Any] = {"advanced": False, "pattern": "^([0-9a-f]{32})?$"}  # of a picture on the shelf; empty for none
 _source = knob("Picture", "The picture to start from.", "picture", **_name)
@@ -90,6 +98,7 @@ Scale = Annotated[float, *_scale]
 Fraction = Annotated[float, *_fraction]
 Strength = Annotated[float, *_strength]
 Eta = Annotated[float, *_eta]
+NoiseDownTo = Annotated[float, *_s_tmin]
 ModelName = Annotated[str, *_model]
 Source = Annotated[str, *_source]
 Mask = Annotated[str, *_mask]

@@ -268,5 +268,20 @@ def test_ddim_at_eta_one_and_ancestral_are_the_same_walk() -> None:
     assert torch.equal(one, walked(samplers["euler_ancestral"](), posterior(exploding), x, sigmas, seed=2))
 
 
+@pytest.mark.parametrize("lowest", [0.0, 1.0, 6.0, 50.0])
+def test_fresh_noise_ends_where_it_is_told_to(lowest: float) -> None:
+    """Below the lowest level the walk is DDIM's own, eta 0, from where fresh noise has brought it."""
+    sigmas = torch.cat([even_in_log_snr(20, 0.02, 9, exploding), torch.zeros(1, dtype=torch.float64)])
+    x, noisy = starts(5) * 20, int((sigmas >= lowest).sum())
+    if noisy:
+        fresh = torch.cat([sigmas[:noisy], sigmas[noisy : noisy + 1]])
+        part = walked(samplers["euler_ancestral"](), posterior(exploding), x, fresh, seed=2)
+    else:
+        part = x
+    rest = walked(samplers["ddim"](), posterior(exploding), part, sigmas[noisy:], seed=2) if noisy < len(sigmas) else part
+    whole = walked(samplers["euler_ancestral"](s_tmin=lowest), posterior(exploding), x, sigmas, seed=2)
+    torch.testing.assert_close(whole, rest)
+
+
 def test_sigma_grids_fall() -> None:
     assert all(a > b for a, b in pairwise(even_in_log_snr(20, 0.02, 9, exploding)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pipelines.knobs import Eta
+from pipelines.knobs import Eta, NoiseDownTo
 from pipelines.samplers import Path, Sampler, Step, samplers
 
 if TYPE_CHECKING:
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
 
 @samplers.register("ddim")
 class Ddim(Sampler):
-    """Keeps the noise it has estimated; eta mixes in fresh noise. Song et al. 2021, Equation 12 (arXiv:2010.02502)."""
+    """Keeps the noise it has estimated; eta mixes in fresh noise. Song et al. 2021, Equation 12 (arXiv:2010.02502).
+
+    Fresh noise from a lowest level upwards is Karras et al. 2022's S_tmin (arXiv:2206.00364, Algorithm 2).
+    """
 
     order = 1
 
     eta: Eta = 0.0
+    s_tmin: NoiseDownTo = 0.0
 
     def __call__(self, denoise: Denoise, x: Tensor, sigmas: Tensor, path: Path) -> Sampling:
         for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             denoised = denoise(x, sigma)
             yield Step(i, denoised)
             eps = (x - path.alpha(sigma) * denoised) / sigma
-            down, up = split(sigma, sigma_next, self.eta, path)
+            eta = self.eta if sigma >= self.s_tmin else 0.0
+            down, up = split(sigma, sigma_next, eta, path)
             x = path.alpha(sigma_next) * denoised + down * eps
             if up > 0:
                 x = x + up * path.noise(x)
