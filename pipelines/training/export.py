@@ -10,6 +10,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from pipelines.training.autoencoder import seal
+from pipelines.training.growing import deepened
 from pipelines.training.painter import POCKET, SMALL, Painter, Size, make_scheduler, make_text, make_unet
 
 SHARD = "14MB"  # no file of the repository may be larger than 16
@@ -35,10 +36,10 @@ def take(net: Painter, folder: Path) -> None:
 
 
 def take_unet(net: Painter, folder: Path) -> None:
-    """Give a painter the UNet of a finished model alone, as far as it has the same layers; raises RuntimeError for
-    other sizes."""
+    """Give a painter the UNet of a finished model alone, as far as it has the same layers, and layers that the finished
+    one lacks as good as none; raises RuntimeError for other widths."""
     theirs = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).state_dict()
-    net.unet.load_state_dict({name: each for name, each in theirs.items() if name in net.unet.state_dict()})
+    net.unet.load_state_dict(deepened(theirs, net.unet))
 
 
 @torch.no_grad()

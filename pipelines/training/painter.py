@@ -24,6 +24,7 @@ class Size:
 
     widths: tuple[int, ...] = (96, 192)
     heads: tuple[int, ...] = (3, 6)
+    layers: tuple[int, ...] = (1, 1)  # of each level on the way down; one more on the way up
     text_width: int = 192
     text_layers: int = 2
     everywhere: bool = (
@@ -33,7 +34,12 @@ class Size:
 
 POCKET = Size()
 SMALL = Size((48, 96), (3, 3), everywhere=False)
-SIZES = {"pocket": POCKET, "small": SMALL, "toy": Size((16, 32), (1, 2), 32, 1)}
+SIZES = {
+    "pocket": POCKET,
+    "deep": Size(layers=(2, 2)),
+    "small": SMALL,
+    "toy": Size((16, 32), (1, 2), (1, 1), 32, 1),
+}
 
 
 class Painter(nn.Module):
@@ -58,7 +64,7 @@ def make_unet(size: Size = POCKET) -> UNet2DConditionModel:
         in_channels=CHANNELS,
         out_channels=CHANNELS,
         block_out_channels=size.widths,
-        layers_per_block=1,
+        layers_per_block=size.layers,
         down_block_types=("DownBlock2D", *[f"{attending}DownBlock2D"] * levels),
         up_block_types=(*[f"{attending}UpBlock2D"] * levels, "UpBlock2D"),
         attention_head_dim=size.heads,  # diffusers reads this as the number of heads
