@@ -16,7 +16,7 @@ from pipelines.errors import BadCheckpoint, BadRequest
 from pipelines.knobs import knob
 from pipelines.models import ModelSpec, find
 from pipelines.models.adapters import AdapterSpec, EmbeddingSpec, adapters, embeddings, refuse_strange, vaes
-from pipelines.prompts import clauses
+from pipelines.prompts import clauses, coined_id
 from pipelines.styles import dressed
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _sought(spec: AdapterSpec) -> Sought | None:
     if isinstance(threshold, (int, float)) and threshold > 0:
         return Sought(tuple(tokens), float(threshold))
     coined = any(each != "net" for each in spec.networks)  # its word stands for vectors, and for tokens no longer
-    return Sought(() if coined else tuple(tokens), 0.0) if waits is True else None
+    return Sought((coined_id(spec.word),) if coined else tuple(tokens), 0.0) if waits is True else None
 
 
 @contextmanager

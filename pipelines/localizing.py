@@ -19,8 +19,8 @@ from pipelines.types import Cond, Predict
 
 @dataclass(frozen=True)
 class Sought:
-    """A word: its token numbers, none of a coined word, and how much of the strongest attention a place needs, 0 to 1;
-    0 acts everywhere in a picture whose prompt has the word."""
+    """A word: its token numbers, of a coined word the first of its vectors, and how much of the strongest attention a
+    place needs, 0 to 1; 0 acts everywhere in a picture whose prompt has the word."""
 
     tokens: tuple[int, ...]
     threshold: float
@@ -147,18 +147,14 @@ def spread(maps: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def is_said(cond: Cond, tokens: tuple[int, ...]) -> bool:
-    """Whether a condition has these tokens, or a coined one where there are none; true where its tokens are unknown."""
-    if "ids" not in cond.extras:
-        return True
-    return bool(spots_in(cond, tokens, cond.tokens.shape[1]).any() if tokens else (cond.extras["ids"] < 0).any())
+    """Whether a condition has these tokens; true where its tokens are unknown."""
+    return "ids" not in cond.extras or bool(spots_in(cond, tokens, cond.tokens.shape[1]).any())
 
 
 def spots_in(cond: Cond, tokens: tuple[int, ...], length: int) -> Tensor:
     """1 where these tokens stand one after another in a condition, 0 elsewhere, (length,)."""
     ids = cond.extras["ids"][0].tolist() if "ids" in cond.extras else []
     spots = torch.zeros(length)
-    if not tokens:
-        return spots
     for k in range(len(ids) - len(tokens) + 1):
         if tuple(ids[k : k + len(tokens)]) == tokens:
             spots[k : k + len(tokens)] = 1

@@ -139,7 +139,7 @@ def conditions(request: Sampled, spec: ModelSpec, memory: Memory) -> Generator[E
     held = all(memory.holds(part) for part in spec.texts)
     yield Stage("Reading the prompt" if held else f"Loading {spec.title}")
     composes = guidances[request.guidance.name].composes
-    yield from map(Remark, filter(None, (melting(request.prompt, composes), warning(request))))
+    yield from map(Remark, filter(None, (melting(request.prompt, composes), warning(request, spec))))
     return (
         (composed if composes else encoded)(spec, memory, prompt, weights=weights),
         encoded(spec, memory, negative, negative=True, weights=weights),

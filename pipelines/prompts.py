@@ -1,10 +1,11 @@
-"""Prompts as people write them: weights in brackets, any length. It knows nothing of tokens or networks.
+"""Prompts as people write them: weights in brackets, any length. It knows nothing of networks.
 
 `(word)` is 1.1 times as strong, `((word))` 1.21, `(word:1.3)` 1.3, `[word]` 1/1.1; a backslash makes a bracket plain.
 The grammar is the one that AUTOMATIC1111's web UI made common.
 """
 
 import re
+import zlib
 from dataclasses import dataclass
 
 STRONGER = 1.1
@@ -13,6 +14,15 @@ TOKEN = re.compile(r"\\[\\()\[\]]|[()\[\]]|:\s*(?P<weight>[+-]?(?:\d+\.?\d*|\.\d
 CLAUSE = re.compile(r"\b(AND NOT|AND|NOT)\b")
 WEIGHT = re.compile(r":\s*(\d+\.?\d*|\.\d+)\s*$")
 SENTENCE = re.compile(r"(?<=[.;!?\n])\s+|\n+|(?<=,)\s+")
+
+
+ROOM = 4096  # vectors of a coined word, at the most
+
+
+def coined_id(word: str) -> int:
+    """Below 0, where no vocabulary has tokens: the first of the numbers, falling, that stand for a coined word's
+    vectors among the tokens of a prompt."""
+    return -1 - ROOM * zlib.crc32(word.lower().encode())
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from pipelines.adapters import chosen
 from pipelines.errors import StudioError
 from pipelines.models import ModelSpec, models
 from pipelines.painting import Sampled
@@ -220,7 +221,10 @@ class Answers:
     def _expected(self, request: Request, who: gr.Request) -> Said:
         try:
             known = self.desk.runner.expect(request, owner_of(who, self.desk.shared))
-            heeded = self.desk.library.room().warning(), warning(request) if isinstance(request, Sampled) else ""
+            heeded = (
+                self.desk.library.room().warning(),
+                warning(request, chosen(request)) if isinstance(request, Sampled) else "",
+            )
             return expected(known, " ".join(filter(None, heeded)))
         except StudioError as error:
             return {"text": str(error), "known": "yes"}

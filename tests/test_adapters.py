@@ -252,6 +252,21 @@ def test_a_coined_word_reads_as_the_token_that_diffusers_adds(toy: ModelSpec, sh
     torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
+@torch.inference_mode()
+def test_coined_words_stand_for_their_own_vectors_in_any_order(toy: ModelSpec) -> None:
+    one, other = torch.randn(2, 64), torch.randn(3, 64)
+    with host().use(toy.texts[0]) as text:
+        width = text.model.get_input_embeddings().weight.shape[1]
+        one, other = one[:, :width], other[:, :width]
+        with text.taught({"zyx": one, "quib": other}):
+            both, apart = text("a zyx"), text("a quib")
+        with text.taught({"quib": other, "zyx": one}):
+            torch.testing.assert_close(text("a zyx").tokens, both.tokens)
+        with text.taught({"quib": other}):
+            torch.testing.assert_close(text("a quib").tokens, apart.tokens)
+    assert int((both.extras["ids"] < 0).sum()) == 2 and int((apart.extras["ids"] < 0).sum()) == 3
+
+
 def test_a_coined_word_for_another_base_is_refused_by_name(toy: ModelSpec, shelf: None, tmp_path: Path) -> None:
     path = tiny.embedding(tmp_path / "zyx.safetensors", width=768)
     embeddings.add("zyx", embedding_of(path, "zyx", recognised(path)))

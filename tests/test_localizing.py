@@ -1,10 +1,13 @@
 """Where a word is looked at: what all transformers see added up, at one size, and beside it for the empty prompt."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
 
 from pipelines.localizing import Attention, Sought
+from pipelines.prompts import ROOM, coined_id
 from pipelines.types import Cond
 
 
@@ -44,6 +47,23 @@ def test_each_picture_of_a_pass_has_places_of_its_own_and_another_word_is_left_a
     attention = looking([cond(9), cond(7, 3), cond(8)], pictures=2)
     attention.maps["zorp"] = {"a": torch.stack([at(0, 0), at(0, 0), at(1, 1), at(2, 1), at(3, 1), at(3, 1)])}
     assert changed(attention, "zorp", torch.ones(6, 8, 4, 4)) == [[1], [2], [1], [2], [], []]
+
+
+def test_of_two_coined_words_each_wakes_what_it_was_taught_alone() -> None:
+    zorp, quib = coined_id("zorp"), coined_id("Quib")
+    assert abs(zorp - quib) >= ROOM and coined_id("quib") == quib < 0
+    attention = Attention({"zorp": Sought((zorp,), 0.0), "quib": Sought((quib,), 0.0)})
+    x, conds = torch.zeros(1, 4, 4, 4), [cond(4, zorp, zorp - 1), cond(quib, quib - 1, 9)]
+    seen: list[list[float]] = []
+
+    def predict(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+        rows = torch.ones(len(conds), 8, 4, 4)
+        seen.append([(attention.awake(name)(rows) * rows)[:, 0, 0, 0].tolist() for name in ("zorp", "quib")])
+        return [x for _ in conds]
+
+    attention.predicting(predict)(x, torch.tensor(1.0), conds)
+    attention.predicting(predict)(x, torch.tensor(1.0), conds[:1])
+    assert seen == [[[1, 0], [0, 1]], [[1], [0]]]
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 16), (12, 8), (65, 96)])

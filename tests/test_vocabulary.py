@@ -24,7 +24,7 @@ def asked(prompt: str, **values):
 
 def test_every_word_of_the_captions_is_known():
     assert set(words()) - whole_words(Path("assets/pocket/tokenizer/tokenizer.json")) <= {"a", "k"}
-    assert strange(asked(" ".join(words()))) == []
+    assert strange(asked(" ".join(words())), POCKET) == []
 
 
 @pytest.mark.parametrize(
@@ -39,26 +39,25 @@ def test_every_word_of_the_captions_is_known():
     ],
 )
 def test_other_words_are_named_once(prompt, unknown):
-    assert strange(asked(prompt)) == unknown
+    assert strange(asked(prompt), POCKET) == unknown
 
 
 def test_both_prompts_and_styles_are_read():
-    assert strange(asked("a cat", negative_prompt="blurry")) == ["blurry"]
-    assert strange(asked("a cat", styles=[next(iter(styles))]))
+    assert strange(asked("a cat", negative_prompt="blurry"), POCKET) == ["blurry"]
+    assert strange(asked("a cat", styles=[next(iter(styles))]), POCKET)
 
 
 def test_the_sentence_fits_its_number_of_words():
-    assert warning(asked("a cat")) == ""
-    assert warning(asked("a gryphon")) == "Pocket never learned the word gryphon; it may spoil the picture."
-    assert "gryphon and wyvern;" in warning(asked("a gryphon, a wyvern"))
-    assert "aa, bb, cc, dd and 2 more; they may spoil" in warning(asked("aa bb cc dd ee ff"))
+    assert warning(asked("a cat"), POCKET) == ""
+    assert warning(asked("a gryphon"), POCKET) == "Pocket never learned the word gryphon; it may spoil the picture."
+    assert "gryphon and wyvern;" in warning(asked("a gryphon, a wyvern"), POCKET)
+    assert "aa, bb, cc, dd and 2 more; they may spoil" in warning(asked("aa bb cc dd ee ff"), POCKET)
 
 
 def test_coined_words_and_models_that_read_everything_are_left_alone(monkeypatch):
     monkeypatch.setattr(embeddings, "_entries", {**dict(embeddings.items()), "gryphon": None})
-    assert strange(asked("a gryphon")) == []
-    monkeypatch.setattr(models, "_entries", {**dict(models.items()), "pocket": replace(POCKET, words=None)})
-    assert strange(asked("a wyvern")) == []
+    assert strange(asked("a gryphon"), POCKET) == []
+    assert strange(asked("a wyvern"), replace(POCKET, words=None)) == []
 
 
 def test_it_is_said_with_the_picture():

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from transformers.utils import logging
 
 from pipelines.parts import json_file
-from pipelines.prompts import Span, sentences, spans
+from pipelines.prompts import Span, coined_id, sentences, spans
 from pipelines.types import Cond
 
 logging.disable_progress_bar()
@@ -131,6 +131,8 @@ class ClipText(nn.Module):
         """
         embedding = self.model.get_input_embeddings()
         rows = torch.cat(list(words.values())).to(embedding.weight) if words else embedding.weight[:1]
+        coined = {word.lower(): [coined_id(word) - k for k in range(len(each))] for word, each in words.items()}
+        numbers = torch.tensor([each for ids in coined.values() for each in ids] or [0], device=rows.device)
         seen: list[Tensor] = []
 
         def hide(_: Any, given: tuple[Tensor]) -> tuple[Tensor]:
@@ -139,13 +141,10 @@ class ClipText(nn.Module):
 
         def fill(_: Any, __: Any, known: Tensor) -> Tensor:
             ids = seen.pop()  # (1, L)
-            return torch.where((ids < 0)[..., None], rows[(-1 - ids).clamp(min=0)], known)
+            return torch.where((ids < 0)[..., None], rows[(ids[..., None] == numbers).int().argmax(-1)], known)
 
         hooks = [embedding.register_forward_pre_hook(hide), embedding.register_forward_hook(fill)]
-        taken = 0
-        for word, vectors in words.items():
-            self.coined[word.lower()] = [-1 - taken - k for k in range(len(vectors))]
-            taken += len(vectors)
+        self.coined = coined
         try:
             yield
         finally:
