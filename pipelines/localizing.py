@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from pipelines.types import Cond, Predict
 
 
+Maps = dict[str, dict[Any, Tensor]]  # word -> transformer -> where it is looked at
+
+
 @dataclass(frozen=True)
 class Sought:
     """A word: its token numbers, of a coined word the first of its vectors, and how much of the strongest attention a
@@ -34,7 +37,8 @@ class Attention:
     watched: Sequence[Any] = ()
     spots: dict[str, Tensor] = field(default_factory=dict)  # (n, T), 1 where the word's tokens stand
     said: dict[str, Tensor] = field(default_factory=dict)  # (n,), whether the prompt of each row has the word
-    maps: dict[str, dict[Any, Tensor]] = field(default_factory=dict)  # (n, 1, h, w), of this pass or that before
+    maps: Maps = field(default_factory=dict)  # (n, 1, h, w), of this pass or of the one a step before
+    kept: dict[tuple[Any, ...], Maps] = field(default_factory=dict)  # by what was asked
     shape: tuple[int, int] = (1, 1)  # of the latents
     pictures: int = 1  # of each condition
     last: tuple[Any, ...] = ()  # what the pass before was asked
@@ -56,12 +60,13 @@ class Attention:
         return located
 
     def follow(self, x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> None:
-        """Begin a pass. What the one before saw stands for what this has not come to, where it saw the same picture a
-        step before: not where it was asked something else, nor another tile, of which there are many at one level."""
+        """Begin a pass. What was seen a step before stands for what this has not come to, where the same was asked of
+        the same picture: not of another tile, of which there are many at one level."""
         now = (tuple(x.shape), tuple(map(id, conds)), sigma.flatten()[0].item())
         self.leaps = self.leaps or (now == self.last)
-        if self.leaps or now[:2] != self.last[:2]:
-            self.maps.clear()
+        if self.leaps:
+            self.kept.clear()
+        self.maps = self.kept.setdefault(now[:2], {})
         self.last, self.shape, self.pictures = now, (x.shape[-2], x.shape[-1]), len(x)
 
     def note(self, attention: Any, seen: Tensor, read: Tensor) -> None:

@@ -91,5 +91,19 @@ def test_what_was_seen_a_step_before_stands_and_what_another_tile_saw_does_not()
     assert not seen_after(3.0, height=8) and not seen_after(3.0, height=8) and not seen_after(2.0, height=8)
 
 
+def test_parts_of_a_prompt_that_are_asked_one_by_one_remember_what_each_saw() -> None:
+    attention = Attention({"zorp": Sought((7, 3), 0.5)})
+    ask, x = attention.predicting(lambda x, sigma, conds: [x for _ in conds]), torch.zeros(1, 4, 4, 4)
+    parts = [[cond(9)], [cond(7, 3)], [cond(7, 3, 9)]]
+    for sigma in (5.0, 4.0):
+        for k, conds in enumerate(parts):
+            ask(x, torch.tensor(sigma), conds)
+            if sigma == 5.0:
+                assert not attention.maps
+                attention.maps["zorp"] = {"a": at(k, 1)[None]}
+            else:
+                assert torch.equal(attention.maps["zorp"]["a"], at(k, 1)[None])
+
+
 def test_before_anything_was_seen_all_of_a_picture_is_changed() -> None:
     assert float(looking([cond(7, 3)]).where("zorp")(torch.ones(1, 3, 4, 4))) == 1
