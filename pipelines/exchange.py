@@ -41,11 +41,20 @@ def exported(spec: AdapterSpec, layout: Layout) -> bytes:
 
 
 def kohya(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Layers named as kohya's scripts name them, each with its alpha, which is its rank; words stay as they are."""
+    """Layers named as kohya's scripts name them, each with its alpha, which is its rank, and changes of single weights
+    as LyCORIS holds a whole one; words stay as they are."""
     import torch
+
+    from pipelines.models.sparse import DENSE, ROLES, Sparse
 
     held: dict[str, Tensor] = {}
     for key, value in tensors.items():
+        if whole := re.fullmatch(r"(unet|transformer)\.(.+)\.sparse_values", key):
+            own = {role: tensors[f"{whole[1]}.{whole[2]}.{role}"] for role in ROLES}
+            change = Sparse.read(own, value.dtype)
+            held[f"lora_{whole[1]}_{whole[2].replace('.', '_')}.{DENSE}"] = change.matrix().view(change.shape)
+        if key.endswith(ROLES):
+            continue
         found = re.fullmatch(r"(unet|transformer)\.(.+)\.(lora_[AB])\.weight", key)
         if found is None:
             held[key] = value
@@ -132,7 +141,8 @@ def summed(members: Mapping[AdapterSpec, float]) -> dict[str, Tensor]:
     for spec, weight in members.items():
         for key, value in load_file(spec.path).items():
             if not key.endswith((".lora_A.weight", ".lora_B.weight")):
-                raise BadCheckpoint(f"{spec.name} brings a word of its own, which cannot be averaged with others.")
+                what = "changes single weights" if ".sparse_" in key else "brings a word of its own"
+                raise BadCheckpoint(f"{spec.name} {what}, which cannot be averaged with others.")
             is_up = key.endswith(".lora_B.weight")
             (ups if is_up else downs).setdefault(key, []).append(value * weight if is_up and weight != 1 else value)
     together = {key: torch.cat(each, 0) for key, each in downs.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from pipelines.models.lora import Lora, LowRank, Worn, patched
+from pipelines.models.lora import Gain, Lora, LowRank, Worn, patched
 from pipelines.models.lora_layouts import peft_settings
 from pipelines.painting import encoded
 from pipelines.pupil import Lot, Subject, asked, detached, errors, lots, said, whole
@@ -60,7 +60,7 @@ def place_of(net: nn.Module) -> str:
     return "unet" if hasattr(net, "down_blocks") else "transformer"
 
 
-def as_lora(layers: dict[str, LowRank]) -> Lora:
+def as_lora(layers: Mapping[str, Gain]) -> Lora:
     """The same as it is worn."""
     return Lora({("net", name.replace(".", "_")): low for name, low in layers.items()})
 
@@ -91,6 +91,11 @@ class LoraPupil:
             return cls(subject, prior, layers, told(net, layers), place_of(net))
 
     @property
+    def worn(self) -> Mapping[str, Gain]:
+        """What lies on the painter, by the layers' dotted names."""
+        return self.layers
+
+    @property
     def weights(self) -> dict[str, Tensor]:
         """What is learned, float32, by peft's names."""
         return named(self.layers)
@@ -112,7 +117,7 @@ class LoraPupil:
         subject = self.subject
         with whole(subject.spec, subject.memory) as net:
             self.net = net
-            with patched(net, "net", [Worn(subject.word, as_lora(self.layers), 1.0)], subject.spec.title):
+            with patched(net, "net", [Worn(subject.word, as_lora(self.worn), 1.0)], subject.spec.title):
                 yield
         self.net = None
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from pipelines.types import Cond, Predict
 
-
 Maps = dict[str, dict[Any, Tensor]]  # word -> transformer -> where it is looked at
 
 

@@ -20,7 +20,7 @@ from tests.test_personalize import asked, forget, picture, taught
 from tests.tiny import adapters as tiny
 
 
-@pytest.mark.parametrize("method", ["dreambooth_lora", "residuals", "textual_inversion"])
+@pytest.mark.parametrize("method", ["dreambooth_lora", "residuals", "textual_inversion", "sara"])
 @pytest.mark.parametrize("layout", ["diffusers", "kohya"])
 def test_an_adapter_that_went_out_and_came_back_paints_the_same(
     toy: ModelSpec, memory: Memory, shelf: FolderShelf, tmp_path: Path, method: str, layout: str

@@ -47,6 +47,8 @@ KINDS = {
     "one vector": ({"<cat-toy>": (1024,)}, "embedding", "sd2"),
     "an autoencoder": (dict.fromkeys(("encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.conv_out.weight"), (4, 3, 3, 3)), "vae", ""),
     "FLUX in one file": ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": (9, 3)}, "checkpoint", "flux"),
+    "whole changes": ({f"lora_unet_{ATTENTION}.diff": (4, 4)}, "lora", ""),
+    "single weights": ({"unet.x.sparse_values": (9,), "unet.x.sparse_places": (9,), "unet.x.sparse_shape": (2,)}, "lora", ""),
     "SDXL in one file": (dict.fromkeys(("model.diffusion_model.out.2.weight", "conditioner.embedders.1.model.ln_final.weight"), (3,)), "checkpoint", "sdxl"),
 }  # fmt: skip
 
@@ -61,7 +63,7 @@ def test_a_file_is_known_by_its_header(name: str, tmp_path: Path) -> None:
 STRANGE = {
     "a ControlNet": {"control_model.input_blocks.0.0.weight": (4, 4, 3, 3)},
     "an IP-Adapter": {"image_proj.proj.weight": (4, 4), "ip_adapter.1.to_k_ip.weight": (4, 4), "x": (1, 1)},
-    "a LyCORIS adapter": {f"lora_unet_{ATTENTION}.diff": (4, 4), "b": (1, 1), "c": (1, 1)},
+    "a LyCORIS adapter": {f"lora_unet_{ATTENTION}.oft_blocks": (4, 4, 4), "b": (1, 1), "c": (1, 1)},
     "one network of a checkpoint": {f"down_blocks.0.resnets.{k}.conv1.weight": (4, 4, 3, 3) for k in range(3)},
     "the painter of FLUX alone": {f"double_blocks.0.{k}.weight": (4, 4) for k in "abc"},
     "a text encoder alone": {f"text_model.encoder.layers.{k}.mlp.fc1.weight": (4, 4) for k in range(3)},

@@ -64,7 +64,7 @@ def test_an_unlocalized_residual_acts_everywhere(toy: ModelSpec, memory: Memory,
 
 def test_what_waits_for_its_word_changes_nothing_without_it(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
     bare = picture(memory, "a cat")
-    for word, method in (("zorp", "dreambooth_lora"), ("blick", "textual_inversion"), ("quux", "residuals")):
+    for word, method in (("zorp", "dreambooth_lora"), ("blick", "textual_inversion"), ("quux", "residuals"), ("wug", "sara")):
         taught(asked(shelf, steps=2, rate=0.2, method=method, word=word), memory, shelf)
         assert picture(memory, "a cat", adapters=(word,)) == bare
         assert picture(memory, f"a {word}") != picture(memory, f"a <{word}:0>")
@@ -149,7 +149,7 @@ def test_the_kind_is_held_to_what_the_model_painted_of_it_before(
     assert counts == [3, 2, 2]
 
 
-@pytest.mark.parametrize("method", ["dreambooth_lora", "textual_inversion", "echo"])
+@pytest.mark.parametrize("method", ["dreambooth_lora", "textual_inversion", "echo", "sara"])
 def test_one_pass_for_a_step_learns_what_one_for_each_picture_does(
     toy: ModelSpec, memory: Memory, shelf: FolderShelf, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

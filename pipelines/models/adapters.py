@@ -163,9 +163,9 @@ def _networks(known: Header) -> frozenset[str]:
 
 
 def _width(known: Header) -> int:
-    """The typical number of channels that its layers read."""
+    """The typical number of channels that its layers read; 1 where its shapes do not say."""
     widths = sorted(max(shape) for shape in known.shapes.values() if len(shape) > 1)
-    return widths[len(widths) // 2]
+    return widths[len(widths) // 2] if widths else 1
 
 
 def _lora(path: Path, number_type: torch.dtype) -> nn.Module:

@@ -25,11 +25,12 @@ PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch's zip, and bare pickles
 DOWN = re.compile(
     r"[._]lora(_down|_A|\.down|_linear_layer\.down)(\.default)?\.weight$|\.(hada_w1_b|lokr_w[12](_b)?)(\.default)?$"
+    r"|\.(sparse_values|diff)$"
 )
 ENLARGER = re.compile(r"(^|\.)conv_first\.weight$|(^|\.)model\.1\.sub\.0\.|^(params(_ema)?\.)?body\.1\.weight$")
 TO_KEY = re.compile(r"attn2[._](processor[._])?to_k")
 ELSEWHERE = (  # what else people have in such folders: in a name -> what it is
-    (r"\.oft_|\.boft|glora|\.diff$|lora_mid", "a LyCORIS adapter of a kind not applied here"),
+    (r"\.oft_|\.boft|glora|lora_mid", "a LyCORIS adapter of a kind not applied here"),
     (r"^control_model\.|controlnet_|input_hint_block", "a ControlNet"),
     (r"^image_proj|ip_adapter", "an IP-Adapter"),
     (r"motion_modules", "a motion module for films"),

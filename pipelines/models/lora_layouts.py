@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipelines.errors import BadCheckpoint
-from pipelines.models import lycoris
+from pipelines.models import lycoris, sparse
 from pipelines.models.headers import notes
 from pipelines.models.lora import Gain, Lora, LowRank
 from pipelines.models.lora_flux import unfused
@@ -24,6 +24,7 @@ ROLES = {  # how the keys of a layer's tensors end, over all layouts; the rest i
     "alpha": r"\.alpha",
     "magnitude": r"(\.dora_scale|\.lora_magnitude_vector(\.default)?(\.weight)?)",
     **{role: rf"\.{role}(\.default)?" for role in lycoris.ROLES},
+    **{role: rf"\.{role}" for role in (*sparse.ROLES, sparse.DENSE)},
 }
 STARTS = (  # how the keys of a network begin, over all layouts -> which network
     ("lora_unet_", "net"), ("lora_transformer_", "net"), ("lora_te1_", "text"), ("lora_te2_", "text_2"),
@@ -64,6 +65,10 @@ def _layer(place: tuple[str, str], tensors: dict[str, Tensor], told: _Told, numb
     magnitude = None if magnitude is None else magnitude.to(number_type)
     if set(tensors) & set(lycoris.ROLES):
         return lycoris.Product(tensors, alpha, number_type, magnitude)
+    if set(tensors) & set(sparse.ROLES):
+        return sparse.Sparse.read(tensors, number_type)
+    if sparse.DENSE in tensors:
+        return sparse.Sparse.dense(tensors[sparse.DENSE], number_type)
     down, up = (tensors[role].to(number_type) for role in ("down", "up"))
     return LowRank(down, up, told.scale(place, len(down), alpha), magnitude)
 

@@ -23,6 +23,7 @@ class TextualInversion(Personalizer):
 
     title = "Textual inversion"
     says_kind: ClassVar[bool] = False
+    pace: ClassVar[float] = 1.5
 
     vectors: Vectors = 4
     pivot: Pivot = 0.2
