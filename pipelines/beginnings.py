@@ -5,15 +5,19 @@ What a picture will show is settled in the first third of a walk. So that much i
 other noise, and the painter's own x0 just outside the mask, before it is put right there, is compared with the source.
 Best of a few by a reward on x0 on the way, as in Kim et al. 2025 ("Inference-time scaling for flow models",
 arXiv:2503.19385) and Singhal et al. 2025 ("FK steering", arXiv:2501.06848), by the picture itself and at one point.
+
+Every second beginning sees the picture with the mask in its middle: a new thing fits in better so, and what was behind
+an old one worse.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.centring import away_of, centred, in_sight
 from pipelines.events import Event, Progress
 from pipelines.grounds import Ground, Pins, levels, onward, pins_of, walked
 from pipelines.painting import noise_of
@@ -22,9 +26,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SHARE = 0.32  # of the steps that each beginning takes
+CENTRED = 0.64  # of the steps through which a view stays that has the mask in its middle
 AROUND = 2  # latents around the mask that are looked at
 LOOKS = 2  # the last so many x0 of a beginning are compared
 APART = 1_000_003  # between the seeds of two beginnings; the first has the request's
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A beginning: how far it missed what lies around the mask, where it has come to, its noise, and its view."""
+
+    missed: float
+    x: Tensor
+    noise: Callable[[Tensor], Tensor]
+    view: Ground
 
 
 def best_begun(request: Any, ground: Ground, picture: int, pictures: int) -> Generator[Event, None, Tensor]:
@@ -34,20 +49,22 @@ def best_begun(request: Any, ground: Ground, picture: int, pictures: int) -> Gen
     sigmas = levels(request, ground, pins.strongest)
     if not chooses(request) or pins.strongest < 1 or not bool(near.any()) or len(sigmas) < 3:
         return (yield from walked(request, ground, picture, pictures))
-    head = first_steps(len(sigmas) - 1)
-    counted = counting(request.tries * head + len(sigmas) - 1 - head)
-    found: list[tuple[float, Tensor, Callable[[Tensor], Tensor]]] = []
+    steps, away = len(sigmas) - 1, away_of(pins.strengths > 0)
+    head, late = first_steps(steps), max(first_steps(steps), round(CENTRED * steps))
+    centre = ground if away == (0, 0) else replace(ground, spec=centred(ground.spec, away))
+    counted, found = counting(request.tries * head + steps - head), list[Begun]()
     for k in range(request.tries):
-        noise, missed = noise_of((request.seed or 0) + k * APART), list[float]()
-        walk = onward(
-            request, ground, pins.begun(noise, sigmas[0]), sigmas[: head + 1], noise, looking(pins, near, missed),
-            picture, pictures,
-        )  # fmt: skip
-        x = yield from counted(walk)
-        found.append((sum(missed[-LOOKS:]), x, noise))
-    _, x, noise = min(found, key=lambda each: each[0])
-    walk = onward(request, ground, x, sigmas[head:], noise, pins.held, picture, pictures)
-    return (yield from counted(walk))
+        noise, missed, view = noise_of((request.seed or 0) + k * APART), list[float](), (centre, ground)[k % 2]
+        seen = near & in_sight(near, away) if view is not ground else near
+        begun, held = pins.begun(noise, sigmas[0]), looking(pins, seen, missed)
+        x = yield from counted(onward(request, view, begun, sigmas[: head + 1], noise, held, picture, pictures))
+        found.append(Begun(sum(missed[-LOOKS:]), x, noise, view))
+    best = min(found, key=lambda each: each.missed)
+    x, left = best.x, sigmas[head:]
+    if best.view is not ground:
+        walk = onward(request, best.view, x, sigmas[head : late + 1], best.noise, pins.held, picture, pictures)
+        x, left = (yield from counted(walk)), sigmas[late:]
+    return (yield from counted(onward(request, ground, x, left, best.noise, pins.held, picture, pictures)))
 
 
 def chooses(request: Any) -> bool:
