@@ -356,7 +356,7 @@ def test_a_small_mask_is_painted_again_close_up_and_the_rest_is_kept(
 ) -> None:
     source, mask = picture(64, 64), Image.new("L", (64, 64))
     mask.paste(255, (20, 24, 40, 40))
-    values = {**QUICK, "task": "inpaint", "source": shelf.put(source), "mask": shelf.put(mask), "count": 2}
+    values = {**QUICK, "task": "inpaint", "source": shelf.put(source), "mask": shelf.put(mask), "count": 2, "close": True}
     request = parse(values)
     once = parse({**values, "close": False})
     assert request.areas(shelf) > once.areas(shelf)  # type: ignore[attr-defined]
@@ -378,7 +378,7 @@ def test_a_small_mask_is_painted_again_close_up_and_the_rest_is_kept(
 def test_what_is_transparent_is_painted_in_one_look(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
     source = picture(64, 64).convert("RGBA")
     source.paste((0, 0, 0, 0), (20, 24, 40, 40))
-    values = {"task": "inpaint", "source": shelf.put(source)}
+    values = {"task": "inpaint", "source": shelf.put(source), "close": True}
     assert not parse({**QUICK, **values}).looks_again(shelf)  # type: ignore[attr-defined]
     result = np.asarray(only(painted(memory, shelf, **values)))
     assert np.array_equal(result[:20], np.asarray(source.convert("RGB"))[:20])

@@ -135,9 +135,9 @@ def other_thing(rng: Random, thing: str) -> str:
 
 
 def replace(easel: Easel, count: int) -> Figures:
-    """A thing is painted over by another, as it is by default and in one look."""
+    """A thing is painted over by another, as it is by default and with a second look."""
     figures: Figures = {}
-    for close, name in ((True, ""), (False, ", one look")):
+    for close, name in ((False, ""), (True, ", two looks")):
         present, gone = [], []
         for scene, rng in scenes(count):
             (item,) = scene.items
@@ -151,9 +151,9 @@ def replace(easel: Easel, count: int) -> Figures:
 
 
 def remove(easel: Easel, count: int) -> Figures:
-    """A thing is painted over by what is behind it, as it is by default and in one look."""
+    """A thing is painted over by what is behind it, as it is by default and with a second look."""
     figures: Figures = {}
-    for close, name in ((True, ""), (False, ", one look")):
+    for close, name in ((False, ""), (True, ", two looks")):
         gone, near = [], []
         for scene, _ in scenes(count):
             (item,) = scene.items
