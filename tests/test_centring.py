@@ -25,13 +25,22 @@ def hole(top: int, left: int, bottom: int, right: int, size: tuple[int, int] = (
 
 @pytest.mark.parametrize(
     ("box", "away"),
-    [((2, 3, 6, 7), (0, 0)), ((0, 0, 4, 4), (-2, -3)), ((4, 8, 8, 10), (2, 4)), ((0, 0, 8, 10), (0, 0)), ((7, 0, 8, 1), (4, -4))],
+    [
+        ((2, 3, 6, 7), (0, 0)),
+        ((0, 0, 4, 4), (-2, -3)),
+        ((4, 8, 8, 10), (2, 4)),
+        ((0, 0, 8, 10), (0, 0)),
+        ((7, 0, 8, 1), (4, -4)),
+    ],
 )
 def test_the_middle_of_a_mask_comes_to_the_middle_of_the_view(box, away):
     mask = hole(*box)
     assert away_of(mask) == away
     assert away_of(hole(0, 0, 0, 0)) == (0, 0)
-    seen, (rows, columns) = shown(mask.float(), away), (slice(box[0] - away[0], box[2] - away[0]), slice(box[1] - away[1], box[3] - away[1]))
+    seen, (rows, columns) = (
+        shown(mask.float(), away),
+        (slice(box[0] - away[0], box[2] - away[0]), slice(box[1] - away[1], box[3] - away[1])),
+    )
     assert bool(seen[..., max(rows.start, 0) : rows.stop, max(columns.start, 0) : columns.stop].all())
     assert bool((in_sight(mask, away) | ~mask).all())  # all of the mask is seen
 
@@ -74,7 +83,16 @@ def test_every_second_beginning_sees_the_mask_in_the_middle_and_the_end_is_seen_
     mask = Image.new("L", (64, 64))
     mask.paste(255, (32, 0, 64, 40))
     names = {"source": shelf.put(Image.fromarray(levels)), "mask": shelf.put(mask)}
-    asked = {"task": "inpaint", "model": "toy", "steps": 10, "sampler": "ddim", "close": False, "tries": 4, "seed": 1, **names}
+    asked = {
+        "task": "inpaint",
+        "model": "toy",
+        "steps": 10,
+        "sampler": "ddim",
+        "close": False,
+        "tries": 4,
+        "seed": 1,
+        **names,
+    }
     fits = iter([1.0, 3.0, 2.0, 3.0])
 
     def looking(pins, near, missed):

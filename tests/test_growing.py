@@ -36,7 +36,11 @@ def test_what_was_added_learns():
     large.load_state_dict(deepened(small.state_dict(), large))
     states = torch.randn(2, 48, 32)
     large(torch.randn(2, 32, 8, 8), torch.tensor([20, 800]), states).sample.square().mean().backward()
-    added = (large.down_blocks[1].resnets[1].conv2, large.down_blocks[1].attentions[1].proj_out, large.up_blocks[0].resnets[1].conv2)
+    added = (
+        large.down_blocks[1].resnets[1].conv2,
+        large.down_blocks[1].attentions[1].proj_out,
+        large.up_blocks[0].resnets[1].conv2,
+    )
     assert all(float(each.weight.grad.abs().max()) > 0 for each in added)
 
 

@@ -64,7 +64,12 @@ def test_an_unlocalized_residual_acts_everywhere(toy: ModelSpec, memory: Memory,
 
 def test_what_waits_for_its_word_changes_nothing_without_it(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
     bare = picture(memory, "a cat")
-    for word, method in (("zorp", "dreambooth_lora"), ("blick", "textual_inversion"), ("quux", "residuals"), ("wug", "sara")):
+    for word, method in (
+        ("zorp", "dreambooth_lora"),
+        ("blick", "textual_inversion"),
+        ("quux", "residuals"),
+        ("wug", "sara"),
+    ):
         taught(asked(shelf, steps=2, rate=0.2, method=method, word=word), memory, shelf)
         assert picture(memory, "a cat", adapters=(word,)) == bare
         assert picture(memory, f"a {word}") != picture(memory, f"a <{word}:0>")

@@ -356,7 +356,14 @@ def test_a_small_mask_is_painted_again_close_up_and_the_rest_is_kept(
 ) -> None:
     source, mask = picture(64, 64), Image.new("L", (64, 64))
     mask.paste(255, (20, 24, 40, 40))
-    values = {**QUICK, "task": "inpaint", "source": shelf.put(source), "mask": shelf.put(mask), "count": 2, "close": True}
+    values = {
+        **QUICK,
+        "task": "inpaint",
+        "source": shelf.put(source),
+        "mask": shelf.put(mask),
+        "count": 2,
+        "close": True,
+    }
     request = parse(values)
     once = parse({**values, "close": False})
     assert request.areas(shelf) > once.areas(shelf)  # type: ignore[attr-defined]

@@ -278,7 +278,9 @@ def test_fresh_noise_ends_where_it_is_told_to(lowest: float) -> None:
         part = walked(samplers["euler_ancestral"](), posterior(exploding), x, fresh, seed=2)
     else:
         part = x
-    rest = walked(samplers["ddim"](), posterior(exploding), part, sigmas[noisy:], seed=2) if noisy < len(sigmas) else part
+    rest = (
+        walked(samplers["ddim"](), posterior(exploding), part, sigmas[noisy:], seed=2) if noisy < len(sigmas) else part
+    )
     whole = walked(samplers["euler_ancestral"](s_tmin=lowest), posterior(exploding), x, sigmas, seed=2)
     torch.testing.assert_close(whole, rest)
 

@@ -31,7 +31,8 @@ def changes(tensors: dict[str, torch.Tensor]) -> dict[str, Sparse]:
     names = {key.rpartition(".")[0] for key in tensors}
     return {
         name.removeprefix("unet."): Sparse.read(
-            {role: tensors[f"{name}.{role}"] for role in ("sparse_values", "sparse_places", "sparse_shape")}, torch.float32
+            {role: tensors[f"{name}.{role}"] for role in ("sparse_values", "sparse_places", "sparse_shape")},
+            torch.float32,
         )
         for name in names
     }
@@ -88,7 +89,9 @@ def test_more_weight_on_low_rank_leaves_a_lower_rank(toy: ModelSpec, memory: Mem
     for word, low_rank in (("zorp", 0.0), ("blick", 1.0)):
         method = {"name": "sara", "knobs": {"share": 0.1, "low_rank": low_rank}}
         taught(asked(shelf, steps=30, rate=0.01, word=word, method=method), memory, shelf)
-        norms.append(sum(float(torch.linalg.matrix_norm(each.matrix(), "nuc")) for each in changes(learned(word)).values()))
+        norms.append(
+            sum(float(torch.linalg.matrix_norm(each.matrix(), "nuc")) for each in changes(learned(word)).values())
+        )
     assert norms[1] < 0.9 * norms[0]
 
 
@@ -106,7 +109,10 @@ def test_a_change_answers_as_the_changed_layer_does(layer: nn.Module) -> None:
 
 
 def test_files_paint_the_same_as_single_weights_and_as_a_whole_change(
-    toy: ModelSpec, memory: Memory, shelf: FolderShelf, tmp_path: Path  # noqa: F811
+    toy: ModelSpec,
+    memory: Memory,
+    shelf: FolderShelf,
+    tmp_path: Path,  # noqa: F811
 ) -> None:
     taught(asked(shelf, steps=3, rate=0.05, method=SARA), memory, shelf)
     path = tmp_path / "whole.safetensors"
@@ -127,7 +133,11 @@ def test_files_paint_the_same_as_single_weights_and_as_a_whole_change(
 
 @pytest.mark.parametrize("fault", ["places beyond the layer", "another shape", "a part missing", "values of a square"])
 def test_a_damaged_file_is_refused_in_a_sentence(
-    toy: ModelSpec, memory: Memory, shelf: FolderShelf, tmp_path: Path, fault: str  # noqa: F811
+    toy: ModelSpec,
+    memory: Memory,
+    shelf: FolderShelf,
+    tmp_path: Path,
+    fault: str,  # noqa: F811
 ) -> None:
     taught(asked(shelf, steps=1, method=SARA), memory, shelf)
     held = load_file(adapters["zorp"].path)
