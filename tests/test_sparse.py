@@ -22,7 +22,7 @@ from pipelines.models.headers import recognised
 from pipelines.models.sparse import Sparse
 from pipelines.shelf import FolderShelf
 from pipelines.sparing import SparsePupil, nuclear, threshold, wanted
-from tests.test_personalize import asked, learned, memory, picture, taught  # noqa: F401
+from tests.test_personalize import asked, learned, picture, taught
 
 SARA = {"name": "sara", "knobs": {"share": 0.1, "low_rank": 0.01}}
 
@@ -38,7 +38,7 @@ def changes(tensors: dict[str, torch.Tensor]) -> dict[str, Sparse]:
     }
 
 
-def test_the_least_weights_learn_and_no_others(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:  # noqa: F811
+def test_the_least_weights_learn_and_no_others(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
     taught(asked(shelf, steps=4, rate=0.02, kind="cat", method=SARA), memory, shelf)
     with memory.use(toy.net) as net:
         layers = {name: each.weight.detach().flatten() for name, each in wanted(net, LAYERS).items()}
@@ -84,7 +84,7 @@ def test_the_nuclear_norm_and_its_slope_are_those_of_the_singular_values() -> No
     assert float(nuclear(none)) == 0
 
 
-def test_more_weight_on_low_rank_leaves_a_lower_rank(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:  # noqa: F811
+def test_more_weight_on_low_rank_leaves_a_lower_rank(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
     norms = []
     for word, low_rank in (("zorp", 0.0), ("blick", 1.0)):
         method = {"name": "sara", "knobs": {"share": 0.1, "low_rank": low_rank}}
@@ -112,7 +112,7 @@ def test_files_paint_the_same_as_single_weights_and_as_a_whole_change(
     toy: ModelSpec,
     memory: Memory,
     shelf: FolderShelf,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     taught(asked(shelf, steps=3, rate=0.05, method=SARA), memory, shelf)
     path = tmp_path / "whole.safetensors"
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_refused_in_a_sentence(
     memory: Memory,
     shelf: FolderShelf,
     tmp_path: Path,
-    fault: str,  # noqa: F811
+    fault: str,
 ) -> None:
     taught(asked(shelf, steps=1, method=SARA), memory, shelf)
     held = load_file(adapters["zorp"].path)
