@@ -76,8 +76,8 @@ _strength = knob("Strength", "How much may change: 0 nothing, 1 everything.", ge
 _eta = knob("Eta", "How much fresh noise each step adds: 0 none, 1 as much as the theory has.", ge=0, le=2, step=0.05)
 _s_tmin = knob(
     "Noise down to",
-    "The noise level from which on no fresh noise is added (s_tmin): fresh noise finds better compositions, and late "
-    "it spoils small things.",
+    "Below this noise level no fresh noise is added (s_tmin). Repainting at a low strength keeps small things better "
+    "without.",
     ge=0,
     le=100,
     step=0.1,

@@ -26,6 +26,12 @@ WIDE = re.compile(rf"{RESIDUALS.pattern}|\.resnets\.\d+\.conv2$")
 LAYERS = re.compile(f"{ATTENTION}|{REST}")
 
 
+def layers_named(net: nn.Module, wanted: re.Pattern[str]) -> dict[str, Any]:
+    """The linear and convolutional layers of a network whose dotted names are wanted."""
+    kinds = (nn.Linear, nn.Conv2d)
+    return {name: each for name, each in net.named_modules() if isinstance(each, kinds) and wanted.search(f".{name}")}
+
+
 def low_ranks(net: nn.Module, wanted: re.Pattern[str], rank: int, seed: int) -> dict[str, LowRank]:
     """Changes that change nothing yet, for the layers of a network whose dotted names are wanted: down drawn, up zero.
 
@@ -33,14 +39,13 @@ def low_ranks(net: nn.Module, wanted: re.Pattern[str], rank: int, seed: int) -> 
     """
     chance = torch.Generator().manual_seed(seed)
     made: dict[str, LowRank] = {}
-    for name, layer in net.named_modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d)) and wanted.search(f".{name}"):
-            rows, columns, *kernel = layer.weight.shape
-            least = min(rank, rows, columns)
-            bound = (columns * (kernel[0] * kernel[1] if kernel else 1)) ** -0.5
-            down = torch.empty(least, columns, *kernel).uniform_(-bound, bound, generator=chance)
-            up = torch.zeros(rows, least, *(1 for _ in kernel))
-            made[name] = LowRank(down, up, 1.0, None).to(layer.weight.device)
+    for name, layer in layers_named(net, wanted).items():
+        rows, columns, *kernel = layer.weight.shape
+        least = min(rank, rows, columns)
+        bound = (columns * (kernel[0] * kernel[1] if kernel else 1)) ** -0.5
+        down = torch.empty(least, columns, *kernel).uniform_(-bound, bound, generator=chance)
+        up = torch.zeros(rows, least, *(1 for _ in kernel))
+        made[name] = LowRank(down, up, 1.0, None).to(layer.weight.device)
     return made
 
 

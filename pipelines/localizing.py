@@ -37,7 +37,8 @@ class Attention:
     spots: dict[str, Tensor] = field(default_factory=dict)  # (n, T), 1 where the word's tokens stand
     said: dict[str, Tensor] = field(default_factory=dict)  # (n,), whether the prompt of each row has the word
     maps: Maps = field(default_factory=dict)  # (n, 1, h, w), of this pass or of the one a step before
-    kept: dict[tuple[Any, ...], Maps] = field(default_factory=dict)  # by what was asked
+    level: dict[tuple[Any, ...], Maps] = field(default_factory=dict)  # at this noise level, by what was asked
+    before: dict[tuple[Any, ...], Maps] = field(default_factory=dict)  # at the one before
     shape: tuple[int, int] = (1, 1)  # of the latents
     pictures: int = 1  # of each condition
     last: tuple[Any, ...] = ()  # what the pass before was asked
@@ -63,9 +64,10 @@ class Attention:
         the same picture: not of another tile, of which there are many at one level."""
         now = (tuple(x.shape), tuple(map(id, conds)), sigma.flatten()[0].item())
         self.leaps = self.leaps or (now == self.last)
-        if self.leaps:
-            self.kept.clear()
-        self.maps = self.kept.setdefault(now[:2], {})
+        if now[2:] != self.last[2:]:
+            self.before, self.level = self.level, {}
+        seen = {} if self.leaps else self.level.get(now[:2], self.before.get(now[:2], {}))
+        self.maps = self.level[now[:2]] = seen
         self.last, self.shape, self.pictures = now, (x.shape[-2], x.shape[-1]), len(x)
 
     def note(self, attention: Any, seen: Tensor, read: Tensor) -> None:

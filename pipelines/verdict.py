@@ -108,9 +108,5 @@ def work_name(spec: ModelSpec, memory: Memory) -> str:
 
 
 def adapter_bytes(request: Personalize, spec: ModelSpec) -> int:
-    """Bytes of an adapter in float32: two thin matrices beside each square one of the network's middle width, or a
-    share of all weights with their places."""
-    method = request.method.build(personalizers)
-    if (share := getattr(method, "share", None)) is not None:
-        return round(spec.net.elements * 8 * share)
-    return round(spec.net.elements * 4 * min(1.0, 2 * getattr(method, "rank", 8) / spec.net.width))
+    """Bytes of an adapter, as its way to personalize says."""
+    return request.method.build(personalizers).held(spec.net.elements, spec.net.width)

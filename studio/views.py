@@ -70,7 +70,7 @@ def sizes(job: Job, library: Library | None = None) -> dict[str, int]:
 
 def ended(job: Job) -> dict[str, Any]:
     """How a job ended, in words; idle where it has not."""
-    remarks = " ".join(event.text for event in job.latest() if isinstance(event, Remark))
+    remarks = " ".join(dict.fromkeys(event.text for event in job.latest() if isinstance(event, Remark)))
     match job.ending:
         case Done(result, seconds):
             count = len(result.pictures)

@@ -47,6 +47,8 @@ def test_what_was_added_learns():
 def test_layers_that_the_new_one_lacks_are_left_out_and_other_widths_are_refused():
     bare = made((1, 1, 1), everywhere=False)
     bare.load_state_dict(deepened(made((1, 1, 1)).state_dict(), bare))
+    with pytest.raises(RuntimeError, match="can only grow"):
+        deepened(made((1, 2, 1)).state_dict(), made((1, 1, 1)))
     other = painter.make_unet(replace(TOY, widths=(32, 32, 32)))
     with pytest.raises(RuntimeError, match="size mismatch"):
         other.load_state_dict(deepened(made((1, 1, 1)).state_dict(), other))

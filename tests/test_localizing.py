@@ -103,6 +103,9 @@ def test_parts_of_a_prompt_that_are_asked_one_by_one_remember_what_each_saw() ->
                 attention.maps["zorp"] = {"a": at(k, 1)[None]}
             else:
                 assert torch.equal(attention.maps["zorp"]["a"], at(k, 1)[None])
+    ask(x, torch.tensor(3.0), [cond(7, 3)])
+    ask(x, torch.tensor(2.0), parts[1])
+    assert not attention.maps  # what was seen two steps before is forgotten
 
 
 def test_before_anything_was_seen_all_of_a_picture_is_changed() -> None:

@@ -14,14 +14,14 @@ from torch import nn
 from pipelines.adapters import painting_with
 from pipelines.errors import BadCheckpoint
 from pipelines.exchange import exported, mixed
-from pipelines.lessons import LAYERS, LoraPupil
+from pipelines.lessons import LAYERS, LoraPupil, layers_named
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec
 from pipelines.models.adapters import adapter_of, adapters
 from pipelines.models.headers import recognised
 from pipelines.models.sparse import Sparse
 from pipelines.shelf import FolderShelf
-from pipelines.sparing import SparsePupil, nuclear, threshold, wanted
+from pipelines.sparing import SparsePupil, nuclear, threshold
 from tests.test_personalize import asked, learned, picture, taught
 
 SARA = {"name": "sara", "knobs": {"share": 0.1, "low_rank": 0.01}}
@@ -41,8 +41,8 @@ def changes(tensors: dict[str, torch.Tensor]) -> dict[str, Sparse]:
 def test_the_least_weights_learn_and_no_others(toy: ModelSpec, memory: Memory, shelf: FolderShelf) -> None:
     taught(asked(shelf, steps=4, rate=0.02, kind="cat", method=SARA), memory, shelf)
     with memory.use(toy.net) as net:
-        layers = {name: each.weight.detach().flatten() for name, each in wanted(net, LAYERS).items()}
-        least = threshold(wanted(net, LAYERS), 0.1)
+        layers = {name: each.weight.detach().flatten() for name, each in layers_named(net, LAYERS).items()}
+        least = threshold(layers_named(net, LAYERS), 0.1)
     found = changes(learned())
     count = sum(len(each.at) for each in found.values())
     assert count == pytest.approx(0.1 * sum(len(each) for each in layers.values()), rel=0.01)

@@ -1,12 +1,12 @@
 """A model that knows few words says which it does not know, before painting and with the picture."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from pipelines.events import Remark
 from pipelines.memory import Memory
+from pipelines.models import POCKET as FOLDER
 from pipelines.models import models
 from pipelines.models.adapters import embeddings
 from pipelines.models.pocket import whole_words
@@ -23,7 +23,7 @@ def asked(prompt: str, **values):
 
 
 def test_every_word_of_the_captions_is_known():
-    assert set(words()) - whole_words(Path("assets/pocket/tokenizer/tokenizer.json")) <= {"a", "k"}
+    assert set(words()) - whole_words(FOLDER / "tokenizer" / "tokenizer.json") <= {"a", "k"}
     assert strange(asked(" ".join(words())), POCKET) == []
 
 

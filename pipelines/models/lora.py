@@ -46,6 +46,14 @@ class Gain(nn.Module, ABC):
         return self.magnitude.float() / whole.norm(dim=1)
 
 
+def answered(layer: Any, x: Tensor, weight: Tensor) -> Tensor:
+    """What a layer would answer with other weights and no bias."""
+    x = x.to(weight.dtype)
+    if isinstance(layer, nn.Conv2d):
+        return functional.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return functional.linear(x, weight)
+
+
 class LowRank(Gain):
     """LoRA: scale * up(down(x)). Hu et al. 2021, Section 4.1 (arXiv:2106.09685)."""
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pipelines.models.lora import Gain
+from pipelines.models.lora import Gain, answered
 
 ROLES = (
     "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a",
@@ -49,11 +48,7 @@ class Product(Gain):
 
     def change(self, layer: Any, x: Tensor) -> Tensor:
         """scale * dW x, computed as the layer computes."""
-        weight = self.matrix().reshape(layer.weight.shape) * self.scale
-        x = x.to(weight.dtype)
-        if isinstance(layer, nn.Conv2d):
-            return functional.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return functional.linear(x, weight)
+        return answered(layer, x, self.matrix().reshape(layer.weight.shape) * self.scale)
 
     def matrix(self) -> Tensor:
         """dW, (out, in * kernel): the product element by element, or that of Kronecker, of two that are small."""

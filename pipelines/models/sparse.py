@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pipelines.models.lora import Gain
+from pipelines.models.lora import Gain, answered
 
 ROLES = ("sparse_values", "sparse_places", "sparse_shape")
 DENSE = "diff"  # how LyCORIS calls the whole of dW
@@ -59,11 +58,7 @@ class Sparse(Gain):
 
     def change(self, layer: Any, x: Tensor) -> Tensor:
         """dW x, computed as the layer computes."""
-        weight = self.matrix().view(self.shape)
-        x = x.to(weight.dtype)
-        if isinstance(layer, nn.Conv2d):
-            return functional.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return functional.linear(x, weight)
+        return answered(layer, x, self.matrix().view(self.shape))
 
     def matrix(self) -> Tensor:
         """dW, (out, in * kernel)."""

@@ -10,7 +10,9 @@ from pipelines.personalizers import PRIORS, Personalizer, Prior, personalizers
 if TYPE_CHECKING:
     from pipelines.pupil import Pupil, Subject
 
-Share = Annotated[float, *knob("Share", "The share of all weights that learn, the least ones.", ge=0.01, le=0.5)]
+Share = Annotated[
+    float, *knob("Share", "The share of all weights that learn, the least ones.", ge=0.01, le=0.5, step=0.01)
+]
 LowRank = Annotated[
     float,
     *knob("Low rank", "How firmly each layer's change is held to a low rank: more learns less by heart.", ge=0, le=1),
@@ -35,6 +37,10 @@ class Sara(Personalizer):
     def priors(self) -> int:
         """How many pictures of the subject's kind the model paints first, to be held to them."""
         return PRIORS if self.prior else 0
+
+    def held(self, elements: int, width: int) -> int:
+        """Bytes of an adapter: the share of the weights, each with its place."""
+        return round(elements * 8 * self.share)
 
     def __call__(self, subject: Subject) -> Pupil:
         from pipelines.sparing import SparsePupil

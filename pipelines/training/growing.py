@@ -17,7 +17,7 @@ _LAST = ("conv2.weight", "conv2.bias", "proj_out.weight", "proj_out.bias", "conv
 
 def deepened(theirs: Weights, net: UNet2DConditionModel) -> dict[str, Tensor]:
     """The weights for a net out of those of one of the same widths and as many or fewer layers a block. What the net
-    lacks is left out, and what neither has nor adds is missing."""
+    lacks is left out, and what neither has nor adds is missing. Raises RuntimeError where it has fewer layers."""
     mine = net.state_dict()
     found = {}
     for name, value in mine.items():
@@ -37,8 +37,10 @@ def _origin(theirs: Weights, mine: Weights, layer: re.Match[str]) -> int | None:
     its own, and the last ones take what blocks above have left, so that added layers come second."""
     number, had = int(layer[4]), _count(theirs, layer[1])
     added = _count(mine, layer[1]) - had
-    if layer[2] == "down" or added <= 0:
-        return number if number < had or added <= 0 else None
+    if added < 0:
+        raise RuntimeError(f"{layer[1]} has {had} layers there and {had + added} here; a network can only grow.")
+    if layer[2] == "down":
+        return number if number < had else None
     return number if number == 0 else number - added if number > added else None
 
 

@@ -157,7 +157,8 @@ class Lectern:
         if state.exists() or not shop.asked.begin_from:
             net = export.painter(state, shop.tokenizer, painter.SIZES[shop.asked.size])
         else:
-            net = Painter(painter.make_unet(), painter.make_text(shop.tokenizer))
+            size = painter.SIZES[shop.asked.size]
+            net = Painter(painter.make_unet(size), painter.make_text(shop.tokenizer, size))
             export.take(net, shop.asked.begin_from)
         if shop.device.type == "cpu":
             net.unet.set_attn_processor(AttnProcessor())
