@@ -37,14 +37,20 @@ def centred(spec: ModelSpec, away: Away) -> ModelSpec:
     estimates is put back. Estimates of what is out of sight are of something else."""
 
     def predictor(net: Any, beside: Tensor | None = None) -> Predict:
-        predict = spec.predictor(net, None if beside is None else shown(beside, away))
-
-        def moved(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
-            return [each.roll(away, (-2, -1)) for each in predict(shown(x, away), sigma, conds)]
-
-        return moved
+        return seen_from(away, spec.predictor(net, None if beside is None else shown(beside, away)))
 
     return replace(spec, predictor=predictor)
+
+
+def seen_from(away: Away, predict: Predict, until: float = 0.0) -> Predict:
+    """The same estimates by a view moved so far, at levels from `until` on; below, by the view as it is."""
+
+    def moved(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
+        if float(sigma.max()) < until:
+            return predict(x, sigma, conds)
+        return [each.roll(away, (-2, -1)) for each in predict(shown(x, away), sigma, conds)]
+
+    return moved
 
 
 def shown(x: Tensor, away: Away) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from pipelines import beginnings
-from pipelines.centring import away_of, centred, in_sight, shown
+from pipelines.centring import away_of, centred, in_sight, seen_from, shown
 from pipelines.memory import Memory
 from pipelines.models import ModelSpec
 from pipelines.shelf import FolderShelf
-from pipelines.tasks import parse, run
+from pipelines.tasks import edit, parse, run
 from tests.accounting import result_of
 
 
@@ -106,3 +106,37 @@ def test_every_second_beginning_sees_the_mask_in_the_middle_and_the_end_is_seen_
     fits = iter([1.0, 0.5, 2.0, 3.0])
     result_of(run(parse(asked), memory, shelf))
     assert views == [(True, 3), (False, 3), (True, 3), (False, 3), (False, 7)]
+
+
+def test_a_view_that_moves_is_as_it_was_below_its_last_level():
+    def predict(x, sigma, conds):
+        return [x * 2 for _ in conds]
+
+    x = torch.randn(1, 4, 8, 10)
+    moving = seen_from((-2, 3), predict, until=1.5)
+    assert not torch.equal(moving(x, torch.tensor(1.5), [None])[0], x * 2)
+    assert torch.equal(moving(x, torch.tensor(1.4), [None])[0], x * 2)
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_an_edit_sees_what_may_change_in_the_middle_until_it_is_settled(
+    accelerated: bool, toy: ModelSpec, memory: Memory, shelf: FolderShelf, monkeypatch: pytest.MonkeyPatch
+):
+    moved: list[tuple[tuple[int, int], float]] = []
+
+    def seen(away, predict, until=0.0):
+        moved.append((away, until))
+        return seen_from(away, predict, until)
+
+    monkeypatch.setattr(edit, "seen_from", seen)
+    source, mask = Image.new("RGB", (64, 64), "navy"), Image.new("L", (64, 64))
+    mask.paste(255, (32, 0, 64, 32))
+    asked = {"task": "edit", "model": "toy", "steps": 10, "shown": "a dog", "prompt": "a cat", "seed": 1}
+    asked |= {"source": shelf.put(source), "mask": shelf.put(mask), "feather": 0}
+    asked |= {"accelerators": ["sada"]} if accelerated else {}
+    result_of(run(parse(asked), memory, shelf))
+    if accelerated:
+        assert not moved  # what they keep from step to step is of one view
+    else:
+        (((down, right), until),) = moved
+        assert down == -right < 0 and until > 0

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pipelines.adapters import plain, worn
+from pipelines.beginnings import CENTRED
+from pipelines.centring import away_of, seen_from
 from pipelines.events import Remark
 from pipelines.grounds import levels, repainted, sigma_at, timed
 from pipelines.guidance import guidances
@@ -69,9 +71,9 @@ class Edit(Masked):
     task: Literal["edit"] = "edit"
     shown: Shown = ""
     inversion: Inversion = "cycle"
-    strength: Strength = 0.8
+    strength: Strength = 1.0  # things changed: by ddim 86 % at 1, 81 % at 0.8; by cfgpp 85 % and 72 %
     eta: Eta = 1.0
-    pull: Pull = 0.6
+    pull: Pull = 0.3  # things changed, at strength 0.8: 72 % at 0.3, 64 % at 0.4, 52 % at 0.6
     localized: Localized = True
     sampler: SamplerChoice = Choice(name="ddim")
     guidance: GuidanceChoice = Choice(name="cfg", knobs={"scale": 2.0})  # things changed: 84 % at 2, 73 % at 3
@@ -103,9 +105,18 @@ def edited(request: Edit, ground: Ground, picture: int, pictures: int) -> Genera
     with timed(request, ground, len(sigmas) - 1), sent as (predict, look, guide):
         if request.localized and not request.mask:
             ground = replace(ground, mask=ground.mask * differing(request, ground, predict))
+        predict = centring(request, ground, predict, sigmas)
         walk = walks[request.inversion](request, ground, predict, guide, sigmas)
         latents = yield from narrated(walk, look, steps, picture, pictures)
     return checked(latents, ground.spec)
+
+
+def centring(request: Edit, ground: Ground, predict: Predict, sigmas: Tensor) -> Predict:
+    """The same, with what may change in the middle of the view as long as it is settled what will be there."""
+    away = away_of(ground.mask > 0)
+    if away == (0, 0) or request.accelerators or ground.spec.inpaints:
+        return predict
+    return seen_from(away, predict, float(sigmas[round(CENTRED * (len(sigmas) - 1))]))
 
 
 def cycle(request: Edit, ground: Ground, predict: Predict, guide: Guide, sigmas: Tensor) -> Sampling:
