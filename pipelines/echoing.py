@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipelines.lessons import LoraPupil
-from pipelines.models import ModelSpec
+from pipelines.models import ModelSpec, Preset
 from pipelines.models.adapters import adapters
 from pipelines.models.lora import Worn, patched
 from pipelines.pupil import Asked, Lot, asked, believed, errors, lots
@@ -38,7 +38,7 @@ class EchoPupil(LoraPupil):
         """
         spec = self.subject.spec
         with ExitStack() as stack:
-            fast = self.fast or own_fast(spec)
+            fast = self.fast or own_fast(spec, self.looks)
             if fast:
                 adapters[fast].refuse(spec.family, spec.title)
                 self.lora = stack.enter_context(self.subject.memory.use(adapters[fast].part))
@@ -84,10 +84,15 @@ class EchoPupil(LoraPupil):
             yield
 
 
-def own_fast(spec: ModelSpec) -> str:
-    """The adapter that the model's own preset of few steps wears; empty where it has none."""
-    worn = [each["name"] for preset in spec.presets[:1] for each in preset.values.get("adapters", [])]
-    return worn[0] if worn else ""
+def own_fast(spec: ModelSpec, steps: int) -> str:
+    """The adapter that the model's own preset of so many steps wears, else that of any; empty where it has none."""
+    worn = {preset.values["steps"]: each["name"] for preset in spec.presets for each in adapters_of(preset)[:1]}
+    return worn.get(steps) or next(iter(worn.values()), "")
+
+
+def adapters_of(preset: Preset) -> list[dict[str, Any]]:
+    """What a preset wears."""
+    return preset.values.get("adapters", [])  # type: ignore[no-any-return]
 
 
 def nearness(painted: Tensor, latents: Tensor) -> Tensor:

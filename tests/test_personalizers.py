@@ -76,8 +76,8 @@ def test_what_waits_for_its_word_changes_nothing_without_it(toy: ModelSpec, memo
 
 
 def test_a_way_whose_steps_are_short_takes_more_of_them() -> None:
-    quick = {name: presets_of(name)[0].values["steps"] for name in ("dreambooth_lora", "residuals")}
-    assert quick == {"dreambooth_lora": 500, "residuals": 800}
+    quick = {name: presets_of(name)[0].values["steps"] for name in ("dreambooth_lora", "residuals", "echo")}
+    assert quick == {"dreambooth_lora": 800, "residuals": 800, "echo": 500}
 
 
 def test_two_subjects_in_one_sentence_are_told_how_they_keep_apart(

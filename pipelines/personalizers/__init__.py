@@ -25,7 +25,7 @@ class Personalizer(Method):
     """subject -> a pupil, which has the loss of a step and what is learned, to be written into an adapter."""
 
     says_kind: ClassVar[bool] = True  # captions have the kind behind the word
-    pace: ClassVar[float] = 1.0  # its steps for one of DreamBooth's, where a quality sets them
+    pace: ClassVar[float] = 1.0  # its steps for one that a quality names
     waits: ClassVar[bool] = True  # what was learned changes nothing where the word is not in the prompt
 
     def priors(self) -> int:

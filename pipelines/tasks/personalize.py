@@ -118,7 +118,7 @@ class Personalize(Request):
     word: Word = ""
     kind: Kind = ""
     method: Way = Choice(name="dreambooth_lora")
-    steps: Lessons = 500
+    steps: Lessons = 800
     rate: Rate = 0.0
     batch: Batch = 4
     places: Places = 20

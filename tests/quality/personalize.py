@@ -81,7 +81,7 @@ class School:
         """What paints in four steps: a preset of the model that wears an adapter, else an adapter among the assets."""
         worn = [each.values for each in models["pocket"].presets if each.values.get("adapters")]
         if worn:
-            return worn[0]
+            return next((each for each in worn if each["steps"] == FEW_STEPS["steps"]), worn[0])
         files = sorted(FEW.glob("*.safetensors"))
         if not files:
             return None

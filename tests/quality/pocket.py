@@ -20,6 +20,8 @@ from tests.quality.judge import Judge, Verdict
 from tests.quality.prompts import Exercise, exercises
 
 Marks = dict[str, bool]
+QUESTIONS = ("thing present", "both of a pair", "kept-apart pair", "position right", "size right",
+             "place or colour right", "count right")  # fmt: skip
 
 
 def marks(task: Exercise, seen: Verdict) -> Marks:
@@ -55,8 +57,7 @@ def interval(right: int, count: int) -> tuple[float, float]:
 def table(given: list[Marks]) -> dict[str, dict[str, float]]:
     """Of each question: how many exercises asked it, the share that was right, and the interval's ends."""
     rows = {}
-    for question in ("thing present", "both of a pair", "kept-apart pair", "position right", "size right",
-                     "place or colour right", "count right"):  # fmt: skip
+    for question in QUESTIONS:
         asked = [one[question] for one in given if question in one]
         if asked:
             low, high = interval(sum(asked), len(asked))
