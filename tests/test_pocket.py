@@ -1,8 +1,10 @@
 """The built-in model as it ships: its qualities, its preview decoder, and its adapters."""
 
 import numpy as np
+import pytest
 import torch
 
+from pipelines.echoing import own_fast
 from pipelines.models import models
 from pipelines.models.adapters import adapters
 from pipelines.previews import looking
@@ -17,18 +19,22 @@ from tests.accounting import host, result_of
 ASKED = {"prompt": "a panda in the snow", "seed": 1}
 
 
-def test_instant_is_four_evaluations_by_an_adapter_that_ships() -> None:
+@pytest.mark.parametrize(
+    ("quality", "steps", "adapter"),
+    [("Instant", 4, "pocket-4-steps"), ("2 steps", 2, "pocket-2-steps"), ("1 step", 1, "pocket-1-step")],
+)
+def test_few_steps_are_as_many_evaluations_by_an_adapter_that_ships(quality: str, steps: int, adapter: str) -> None:
     spec = models["pocket"]
-    request = fitted(TextToImage(**ASKED), spec, "Instant")
-    assert isinstance(request, TextToImage) and quality_of(request, spec) == "Instant"
-    assert request.evaluations() == 4 and [each.name for each in request.adapters] == ["pocket-4-steps"]
-    assert set(adapters) >= {"pocket-4-steps"}
+    request = fitted(TextToImage(**ASKED), spec, quality)
+    assert isinstance(request, TextToImage) and quality_of(request, spec) == quality
+    assert request.evaluations() == steps and [each.name for each in request.adapters] == [adapter]
+    assert adapter in adapters and own_fast(spec, steps) == adapter
     memory = host()
-    instant, plain = (
+    few, plain = (
         np.asarray(result_of(run(each, memory, NoShelf())).pictures[0].picture, int)
         for each in (request, request.model_copy(update={"adapters": ()}))
     )
-    assert abs(instant - plain).mean() > 2  # levels; 0 where the adapter is not worn
+    assert abs(few - plain).mean() > 2  # levels; 0 where the adapter is not worn
 
 
 def test_previews_of_the_built_in_model_are_half_its_size_and_near_the_picture() -> None:

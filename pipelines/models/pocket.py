@@ -13,10 +13,10 @@ from pipelines.parts import json_file
 SMALL = POCKET.with_name("pocket-small")
 ADAPTERS = POCKET.with_name("adapters")
 GENTLE = {"guidance": {"name": "cfg", "knobs": {"scale": 3.0}}}  # things right: 83 % at 3, 74 % at 5, 80 % at 2
-TAUGHT = 2.0  # guidance of a subject it was taught: of 36 pictures of three, 31 are right, 25 at 3
+TAUGHT = 1.5  # guidance of a subject it was taught: of 24 pictures of two, 18 are right, 11 at 2
 LIVELY = {"sampler": "euler_ancestral"}  # things right: 94 %, by dpmpp_2m 90 %; two and three of them 76 %, 70 %
 PAINTER = frozenset({"net"})  # what the adapters that ship change; to read it from their keys would need torch
-FEW = {4: "Instant", 2: "Instant 2", 1: "Instant 1"}  # steps -> what the preset is called
+FEW = {1: "1 step", 2: "2 steps", 4: "Instant"}  # steps -> what the preset is called
 
 
 def register() -> None:
