@@ -61,7 +61,7 @@ def best_begun(request: Any, ground: Ground, picture: int, pictures: int) -> Gen
         found.append(Begun(sum(missed[-LOOKS:]), x, noise, view))
     best = min(found, key=lambda each: each.missed)
     x, left = best.x, sigmas[head:]
-    if best.view is not ground:
+    if best.view is not ground and late > head:
         walk = onward(request, best.view, x, sigmas[head : late + 1], best.noise, pins.held, picture, pictures)
         x, left = (yield from counted(walk)), sigmas[late:]
     return (yield from counted(onward(request, ground, x, left, best.noise, pins.held, picture, pictures)))

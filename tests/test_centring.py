@@ -108,6 +108,23 @@ def test_every_second_beginning_sees_the_mask_in_the_middle_and_the_end_is_seen_
     assert views == [(True, 3), (False, 3), (True, 3), (False, 3), (False, 7)]
 
 
+def test_two_steps_leave_no_walk_between_the_beginning_and_the_end(
+    toy: ModelSpec, memory: Memory, shelf: FolderShelf, monkeypatch: pytest.MonkeyPatch
+):
+    fits = iter([1.0, 3.0])  # the centred one goes on
+
+    def looking(pins, near, missed):
+        missed.append(next(fits))
+        return pins.held
+
+    monkeypatch.setattr(beginnings, "looking", looking)
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (32, 0, 64, 40))
+    names = {"source": shelf.put(Image.new("RGB", (64, 64), "navy")), "mask": shelf.put(mask)}
+    asked = {"task": "inpaint", "model": "toy", "steps": 2, "sampler": "ddim", "close": False, "tries": 2, "seed": 1}
+    assert len(result_of(run(parse(asked | names), memory, shelf)).pictures) == 1
+
+
 def test_a_view_that_moves_is_as_it_was_below_its_last_level():
     def predict(x, sigma, conds):
         return [x * 2 for _ in conds]
