@@ -86,7 +86,7 @@ class EchoPupil(LoraPupil):
 
 def own_fast(spec: ModelSpec, steps: int) -> str:
     """The adapter that the model's own preset of so many steps wears, else that of any; empty where it has none."""
-    worn = {preset.values["steps"]: each["name"] for preset in spec.presets for each in adapters_of(preset)[:1]}
+    worn = {preset.values.get("steps"): each["name"] for preset in spec.presets for each in adapters_of(preset)[:1]}
     return worn.get(steps) or next(iter(worn.values()), "")
 
 
