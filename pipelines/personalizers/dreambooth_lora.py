@@ -16,7 +16,7 @@ class DreamBoothLora(Personalizer):
     Hu et al. 2021 (arXiv:2106.09685)."""
 
     title = "DreamBooth LoRA"
-    pace: ClassVar[float] = 1.6  # with 500 steps 77 % of 48 pictures are right
+    pace: ClassVar[float] = 1.6  # of 48 pictures 41 are right, 37 with as many steps as a quality names
 
     rank: Rank = 48
     prior: Prior = 1.0
