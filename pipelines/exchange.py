@@ -33,11 +33,18 @@ def exported(spec: AdapterSpec, layout: Layout) -> bytes:
     if not spec.ours:
         raise BadCheckpoint(f"{spec.name} was not made here; its file is in the layout of its maker.")
     held = kohya(load_file(spec.path))
-    ranks = {int(each.shape[0]) for name, each in held.items() if name.endswith(".lora_down.weight")}
     notes = {name: text for name, text in spec.notes.items() if name not in OWN_ONLY}
-    most = str(max(ranks, default=0))
-    notes |= {"ss_network_module": "networks.lora", "ss_network_dim": most, "ss_network_alpha": most}
-    return save(held, notes)
+    return save(held, notes | network(held))
+
+
+def network(held: Mapping[str, Tensor]) -> dict[str, str]:
+    """What kohya's scripts say of the kind of layers in a file: low ranks, or whole changes, which are LyCORIS's."""
+    from pipelines.models.sparse import DENSE
+
+    if any(name.endswith(f".{DENSE}") for name in held):
+        return {"ss_network_module": "lycoris.kohya", "ss_network_args": '{"algo": "full"}'}
+    most = str(max((len(each) for name, each in held.items() if name.endswith(".lora_down.weight")), default=0))
+    return {"ss_network_module": "networks.lora", "ss_network_dim": most, "ss_network_alpha": most}
 
 
 def kohya(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -118,6 +119,9 @@ def test_files_paint_the_same_as_single_weights_and_as_a_whole_change(
     path = tmp_path / "whole.safetensors"
     path.write_bytes(exported(adapters["zorp"], "kohya"))
     assert all(key.startswith("lora_unet_") and key.endswith(".diff") for key in load_file(path))
+    with safe_open(path, "pt") as file:
+        said = file.metadata()
+    assert said["ss_network_module"] == "lycoris.kohya" and "ss_network_dim" not in said
     adapters.add("whole", adapter_of(path, "whole", recognised(path)))
     x, cond, answers = torch.randn(1, 4, 32, 32), {"encoder_hidden_states": torch.randn(1, 77, 32)}, []
     with torch.inference_mode(), memory.use(toy.net) as net:
