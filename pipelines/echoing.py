@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipelines.lessons import LoraPupil
-from pipelines.models import ModelSpec, Preset
+from pipelines.models import ModelSpec
 from pipelines.models.adapters import adapters
 from pipelines.models.lora import Worn, patched
 from pipelines.pupil import Asked, Lot, asked, believed, errors, lots
@@ -85,14 +85,10 @@ class EchoPupil(LoraPupil):
 
 
 def own_fast(spec: ModelSpec, steps: int) -> str:
-    """The adapter that the model's own preset of so many steps wears, else that of any; empty where it has none."""
-    worn = {preset.values.get("steps"): each["name"] for preset in spec.presets for each in adapters_of(preset)[:1]}
-    return worn.get(steps) or next(iter(worn.values()), "")
-
-
-def adapters_of(preset: Preset) -> list[dict[str, Any]]:
-    """What a preset wears."""
-    return preset.values.get("adapters", [])  # type: ignore[no-any-return]
+    """The adapter that one of the model's presets wears, of the number of steps next to this; empty without any."""
+    worn = [each.values for each in spec.presets if each.values.get("adapters")]
+    nearest = min(worn, key=lambda each: abs(each["steps"] - steps), default={"adapters": [{"name": ""}]})
+    return str(nearest["adapters"][0]["name"])
 
 
 def nearness(painted: Tensor, latents: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipelines.workshop import Run
 
 COLLAGES = 60  # of a subject in other places
+FEWEST = 4  # steps of a draft that shows what a model knows
 WEIGHED = 4.0  # how much more the subject counts than what is around it in a collage
 
 Going = Generator[Event, None, Any]
@@ -142,7 +143,8 @@ def sample(request: Personalize, spec: ModelSpec, prompt: str) -> TextToImage:
     """The request that paints a sample of the seed of this training, as the checkpoint's own draft would be."""
     from pipelines.tasks.text_to_image import TextToImage
 
-    known = spec.defaults | (spec.presets[0].values if spec.presets else {})
+    draft = next((each.values for each in spec.presets if each.values.get("steps", FEWEST) >= FEWEST), {})
+    known = spec.defaults | draft
     values = {name: each for name, each in known.items() if name in TextToImage.model_fields}
     return TextToImage(
         **values | {"model": spec.name, "prompt": prompt, "seed": request.seed, "width": spec.side, "height": spec.side}

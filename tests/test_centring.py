@@ -140,10 +140,16 @@ def test_an_edit_sees_what_may_change_in_the_middle_until_it_is_settled(
     accelerated: bool, toy: ModelSpec, memory: Memory, shelf: FolderShelf, monkeypatch: pytest.MonkeyPatch
 ):
     moved: list[tuple[tuple[int, int], float]] = []
+    looks: list[float] = []
 
     def seen(away, predict, until=0.0):
         moved.append((away, until))
-        return seen_from(away, predict, until)
+
+        def looking(*given):
+            looks.append(float(given[1].max()))
+            return seen_from(away, predict, until)(*given)
+
+        return looking
 
     monkeypatch.setattr(edit, "seen_from", seen)
     source, mask = Image.new("RGB", (64, 64), "navy"), Image.new("L", (64, 64))
@@ -156,4 +162,4 @@ def test_an_edit_sees_what_may_change_in_the_middle_until_it_is_settled(
         assert not moved  # what they keep from step to step is of one view
     else:
         (((down, right), until),) = moved
-        assert down == -right < 0 and until > 0
+        assert down == -right < 0 and min(looks) < until < max(looks)

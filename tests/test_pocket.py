@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from pipelines.echoing import own_fast
+from pipelines.material import sample
 from pipelines.models import models
 from pipelines.models.adapters import adapters
 from pipelines.previews import looking
 from pipelines.shelf import NoShelf
 from pipelines.tasks import run
+from pipelines.tasks.personalize import Personalize
 from pipelines.tasks.text_to_image import TextToImage
 from pipelines.training.autoencoder import decibels, to_pixels
 from pipelines.training.scenes import draw, sample_scene, stream
@@ -35,6 +37,13 @@ def test_few_steps_are_as_many_evaluations_by_an_adapter_that_ships(quality: str
         for each in (request, request.model_copy(update={"adapters": ()}))
     )
     assert abs(few - plain).mean() > 2  # levels; 0 where the adapter is not worn
+
+
+def test_what_pocket_knows_is_shown_in_four_steps_and_few_steps_are_learned_in_about_as_many() -> None:
+    spec = models["pocket"]
+    drafted = sample(Personalize(word="zorp"), spec, "a cat")
+    assert drafted.steps == 4 and [each.name for each in drafted.adapters] == ["pocket-4-steps"]
+    assert own_fast(spec, 8) == "pocket-4-steps" and own_fast(models["pocket-small"], 4) == ""
 
 
 def test_previews_of_the_built_in_model_are_half_its_size_and_near_the_picture() -> None:

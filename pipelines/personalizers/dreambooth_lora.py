@@ -16,7 +16,7 @@ class DreamBoothLora(Personalizer):
     Hu et al. 2021 (arXiv:2106.09685)."""
 
     title = "DreamBooth LoRA"
-    pace: ClassVar[float] = 1.6  # of 48 pictures 41 are right, 37 with as many steps as a quality names
+    pace: ClassVar[float] = 1.6  # at guidance 1.5 of 48 pictures 41 are right; at 2, 38, and 37 with 500 steps
 
     rank: Rank = 48
     prior: Prior = 1.0

@@ -15,7 +15,7 @@ Fast = Annotated[
     *knob(
         "Few-step adapter",
         "The adapter that makes the model paint in few steps, worn while the few-step painter learns; empty for "
-        "the one that the model's own preset wears, if it has one.",
+        "the one that a preset of about as many steps wears, if there is one.",
         "text",
         max_length=200,
     ),

@@ -38,7 +38,7 @@ class Residuals(Personalizer):
 
     title = "Personalized residuals"
     waits: ClassVar[bool] = False  # `localized` says where
-    pace: ClassVar[float] = 1.6  # 0.8 of the time; of 16 pictures of two subjects 15 were right, with as many steps 11
+    pace: ClassVar[float] = 1.6  # of 16 pictures of two subjects 15 were right, with 500 steps 11
 
     rank: Rank = 48
     localized: Localized = 0.3

@@ -44,7 +44,7 @@ KINDS = {  # what a person would say each of them is, in a word of the model's w
 WORDS = ("zorp", "quib", "vlim", "drux", "fenk", "glaw", "hyst", "jorv", "kelm", "mupt", "nirg", "plov", "rusk", "skeb",
          "twol", "wexa")  # fmt: skip
 PICTURES = 4  # of each subject
-SIDES = 2.0  # guidance of two subjects side by side
+SIDES = 1.5  # guidance of two subjects side by side
 FEW = Path(__file__).parents[2] / "assets" / "adapters"
 FEW_STEPS: dict[str, Any] = {
     "steps": 4,

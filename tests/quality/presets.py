@@ -1,10 +1,10 @@
-"""Pocket's presets side by side: how right, how fast, and how near to the plain one of as many steps.
+"""Pocket's presets side by side: how right, how fast, and how near to Balanced.
 
     python -m tests.quality.presets --prompts 400 --out runs/presets.json
     python -m tests.quality.presets --only "1 step" Instant --prompts 40
 
 Every exercise is painted by all presets, one after the other, so that seconds can be compared; they are medians, of the
-process and by the clock. Distances are medians of GMSD to `Balanced`, painted with the same seed.
+process and by the clock. Distances are medians of GMSD to `Balanced`, where that is asked for, painted with the same seed.
 """
 
 import argparse
