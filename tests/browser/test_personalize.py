@@ -88,10 +88,10 @@ def test_another_way_takes_as_many_steps_as_its_quality_says(atelier: Page) -> N
         atelier.locator("#personalize-knob-steps input[type=number]"),
     )
     chosen(quality.get_by_label("Good"))
-    expect(steps).to_have_value("1200")
-    atelier.locator("#personalize-knob-method input").first.click()
-    atelier.get_by_role("option", name="Personalized residuals").click()
     expect(steps).to_have_value("1920")
+    atelier.locator("#personalize-knob-method input").first.click()
+    atelier.get_by_role("option", name="Textual inversion").click()
+    expect(steps).to_have_value("1800")
     expect(quality.get_by_label("Good")).to_be_checked()
 
 
