@@ -46,7 +46,7 @@ def seen_from(away: Away, predict: Predict, until: float = 0.0) -> Predict:
     """The same estimates by a view moved so far, at levels from `until` on; below, by the view as it is."""
 
     def moved(x: Tensor, sigma: Tensor, conds: Sequence[Cond]) -> list[Tensor]:
-        if float(sigma.max()) < until:
+        if until and float(sigma.max()) < until:
             return predict(x, sigma, conds)
         return [each.roll(away, (-2, -1)) for each in predict(shown(x, away), sigma, conds)]
 

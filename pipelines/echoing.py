@@ -87,8 +87,9 @@ class EchoPupil(LoraPupil):
 def own_fast(spec: ModelSpec, steps: int) -> str:
     """The adapter that one of the model's presets wears, of the number of steps next to this; empty without any."""
     worn = [each.values for each in spec.presets if each.values.get("adapters")]
-    nearest = min(worn, key=lambda each: abs(each["steps"] - steps), default={"adapters": [{"name": ""}]})
-    return str(nearest["adapters"][0]["name"])
+    if not worn:
+        return ""
+    return str(min(worn, key=lambda each: abs(each["steps"] - steps))["adapters"][0]["name"])
 
 
 def nearness(painted: Tensor, latents: Tensor) -> Tensor:

@@ -45,12 +45,14 @@ def shaped(request: Request, spec: ModelSpec, name: str) -> Request:
 
 
 def at_quality(request: Request, spec: ModelSpec, name: str) -> Request:
-    """The same request at a quality of the model, in all that its task has no default of its own for; unchanged where
-    the name is none of its qualities."""
+    """The same request at a quality of the model, in all that its task has no default of its own for, and in guidance
+    where that lies within an adapter; unchanged where the name is none of its qualities."""
     if name not in qualities(spec):
         return request
-    values = _worn(request, spec, qualities(spec)[name])
-    return changed(request, {field: value for field, value in values.items() if not _is_own(type(request), field)})
+    kind, whole = type(request), qualities(spec)[name]
+    within = {"guidance"} if whole.get("adapters") else set()
+    values = {field: value for field, value in whole.items() if field in within or not _is_own(kind, field)}
+    return changed(request, _worn(request, spec, values))
 
 
 def _worn(request: Request, spec: ModelSpec, values: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +63,8 @@ def _worn(request: Request, spec: ModelSpec, values: dict[str, Any]) -> dict[str
     kept = [each for each in on if each["name"] not in few]
     if not few or (kept == on and "adapters" not in values):
         return values
-    usual = {} if kept == on else {"guidance": spec.defaults.get("guidance", "cfg")}
+    own = type(request).model_fields["guidance"].default if _is_own(type(request), "guidance") else None
+    usual = {} if kept == on else {"guidance": own or spec.defaults.get("guidance", "cfg")}
     return {**usual, **values, "adapters": [*kept, *values.get("adapters", [])]}
 
 

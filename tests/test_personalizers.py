@@ -22,7 +22,7 @@ from pipelines.painting import encoded
 from pipelines.shelf import FolderShelf
 from pipelines.study import Study
 from pipelines.tasks import parse, run
-from pipelines.tasks.personalize import presets_of
+from pipelines.tasks.personalize import Personalize, presets_of
 from pipelines.workshop import Run
 from tests.test_personalize import asked, forget, learned, picture, taught
 from tests.tiny import adapters as tiny
@@ -78,6 +78,8 @@ def test_what_waits_for_its_word_changes_nothing_without_it(toy: ModelSpec, memo
 def test_a_way_whose_steps_are_short_takes_more_of_them() -> None:
     quick = {name: presets_of(name)[0].values["steps"] for name in ("dreambooth_lora", "residuals", "echo")}
     assert quick == {"dreambooth_lora": 800, "residuals": 800, "echo": 500}
+    usual = Personalize()
+    assert usual.steps == quick[usual.method.name]  # the form begins with Quick
 
 
 def test_two_subjects_in_one_sentence_are_told_how_they_keep_apart(

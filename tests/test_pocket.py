@@ -11,11 +11,12 @@ from pipelines.models.adapters import adapters
 from pipelines.previews import looking
 from pipelines.shelf import NoShelf
 from pipelines.tasks import run
+from pipelines.tasks.edit import Edit
 from pipelines.tasks.personalize import Personalize
 from pipelines.tasks.text_to_image import TextToImage
 from pipelines.training.autoencoder import decibels, to_pixels
 from pipelines.training.scenes import draw, sample_scene, stream
-from studio.presets import fitted, quality_of
+from studio.presets import at_quality, fitted, quality_of
 from tests.accounting import host, result_of
 
 ASKED = {"prompt": "a panda in the snow", "seed": 1}
@@ -37,6 +38,14 @@ def test_few_steps_are_as_many_evaluations_by_an_adapter_that_ships(quality: str
         for each in (request, request.model_copy(update={"adapters": ()}))
     )
     assert abs(few - plain).mean() > 2  # levels; 0 where the adapter is not worn
+
+
+def test_an_edit_in_few_steps_is_guided_within_the_adapter_and_by_its_own_default_again_afterwards() -> None:
+    spec = models["pocket"]
+    usual = fitted(Edit(shown="a cat", prompt="a dog"), spec)
+    few = at_quality(usual, spec, "1 step")
+    assert (usual.guidance.knobs["scale"], few.guidance.knobs["scale"]) == (2.0, 1.0)
+    assert quality_of(few, spec) == "1 step" and at_quality(few, spec, "Balanced") == usual
 
 
 def test_what_pocket_knows_is_shown_in_four_steps_and_few_steps_are_learned_in_about_as_many() -> None:

@@ -105,13 +105,13 @@ def edited(request: Edit, ground: Ground, picture: int, pictures: int) -> Genera
     with timed(request, ground, len(sigmas) - 1), sent as (predict, look, guide):
         if request.localized and not request.mask:
             ground = replace(ground, mask=ground.mask * differing(request, ground, predict))
-        predict = centring(request, ground, predict, sigmas)
+        predict = in_the_middle(request, ground, predict, sigmas)
         walk = walks[request.inversion](request, ground, predict, guide, sigmas)
         latents = yield from narrated(walk, look, steps, picture, pictures)
     return checked(latents, ground.spec)
 
 
-def centring(request: Edit, ground: Ground, predict: Predict, sigmas: Tensor) -> Predict:
+def in_the_middle(request: Edit, ground: Ground, predict: Predict, sigmas: Tensor) -> Predict:
     """The same, with what may change in the middle of the view as long as it is settled what will be there."""
     away = away_of(ground.mask > 0)
     if away == (0, 0) or request.accelerators or ground.spec.inpaints:

@@ -45,8 +45,8 @@ class Row:
     def figures(self) -> dict[str, Any]:
         """Shares and medians."""
         right = {question: row["right"] for question, row in table(self.given).items()}
-        halves = {"seconds": self.seconds, "processor seconds": self.processor, "GMSD": self.apart}
-        return {**right, "evaluations": self.evaluations, **{k: statistics.median(v) for k, v in halves.items() if v}}
+        medians = {"seconds": self.seconds, "processor seconds": self.processor, "GMSD": self.apart}
+        return {**right, "evaluations": self.evaluations, **{k: statistics.median(v) for k, v in medians.items() if v}}
 
 
 def painted(row: Row, quality: str, prompt: str, seed: int, memory: Memory) -> Image:
